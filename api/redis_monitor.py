@@ -122,6 +122,10 @@ class RedisMonitor:
             known = isinstance(error, StoreError)
             self.reasons = [str(error if known else translate(error, sent=False))]
             self._log_change(before, error)
+        except Exception:  # noqa: BLE001  nothing would restart the task
+            _log.exception(
+                "redis check failed because of a defect in Darkroom; please report the trace"
+            )
         else:
             self._log_change(before, None)
         self._gauges.ready.set(not self.reasons)
@@ -144,9 +148,9 @@ class RedisMonitor:
         self._gauges.durable.set(self.redis.durable)
         self._gauges.memory.set(used)
         self._gauges.limit.set(limit)
-        self.reasons = health_problems(facts)
         if time.monotonic() >= self._keys_read_at + REFRESH_SECONDS or not self._signer.keys:
             await self._read_signing_keys()
+        self.reasons = health_problems(facts)
         self.service = await self._committer.run(service_stats())
         self._collector.facts = self.service
         if not self._unfit and not self._full:

@@ -22,6 +22,8 @@ from worker.generate import do_next_job
 from worker.lifecycle import OpenContext, WorkerLifecycle, build_context
 from worker.webhook_delivery import do_next_deliveries
 
+_LOG = logs.log(__name__)
+
 #: How long a thread continues by itself before Celery gives it the next message.
 MAX_PER_PERMIT = 16
 
@@ -81,11 +83,20 @@ def build(settings: Settings, open_context: OpenContext = build_context) -> Cele
 def _begin(lifecycle: WorkerLifecycle, worker: Any) -> None:  # noqa: ANN401  Celery's worker has no type
     """Start the worker; of all exceptions, Celery passes on only SystemExit here."""
     try:
-        if not issubclass(worker.pool_cls, TaskPool):
-            raise InvalidSettings("Darkroom's worker runs on threads: start it with -P threads.")
+        _ensure_threads(worker.pool_cls)
         lifecycle.begin(sorted(worker.app.amqp.queues.consume_from), worker.concurrency)
     except DarkroomError as error:
         raise _refusal(error) from None
+    except Exception as error:
+        _LOG.exception(
+            "worker not started because of a defect in Darkroom; please report the trace"
+        )
+        raise SystemExit(1) from error
+
+
+def _ensure_threads(pool: type) -> None:
+    if not issubclass(pool, TaskPool):
+        raise InvalidSettings("Darkroom's worker runs on threads: start it with -P threads.")
 
 
 def _stopping(lifecycle: WorkerLifecycle) -> type[bootsteps.StartStopStep]:

@@ -25,7 +25,7 @@ from shared.serializers import View
 from shared.settings import Settings
 from shared.signing import ImageUrlSigner
 from shared.storage.client import Storage
-from shared.store import image_urls, job_queries, schema_version
+from shared.store import image_urls, schema_version
 from shared.store.client import Store
 from shared.store.connection import connect
 from shared.store.durability import Replicas
@@ -271,7 +271,7 @@ def _serve_metrics(settings: Settings) -> None:
 
 def _compare_clocks(context: WorkerContext) -> None:
     """Log an error if this host's clock is wrong: receivers and storages refuse its signatures."""
-    off = time.time() - context.store.run(job_queries.service_stats()).now_ms / 1000
+    off = time.time() - context.store.now_ms() / 1000
     if abs(off) > CLOCK_SECONDS:
         _LOG.error(
             "this host's clock differs from Redis' clock: storage and webhook receivers refuse "

@@ -83,5 +83,5 @@ def read_record(record: Mapping[str, str]) -> ProviderModels:
 
 
 def _listed(model_id: str, value: str) -> ListedModel:
-    status, _, credits_each = value.partition(" ")
+    status, _, credits_each = value.rpartition(" ")  # a status may have spaces
     return ListedModel(model_id, status, float(credits_each) if credits_each else None)

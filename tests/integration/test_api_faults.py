@@ -276,6 +276,22 @@ def test_prices_that_a_failover_brought_back_are_replaced(own: RedisServer) -> N
         asyncio.run(watch(world))
 
 
+def test_a_record_that_cannot_be_read_stops_no_later_check(empty_redis_url: str) -> None:
+    async def watch(world: World) -> None:
+        pool = connect_async(world.settings, connections=4)
+        committer = GroupCommitClient(pool, world.scripts, timeout_seconds=5)
+        world.client.hset(keys.gate(), "hold:storage", "soon")
+        async with committer, RedisMonitor(pool, committer, ImageUrlSigner(), {}) as monitor:
+            assert (monitor.reasons, monitor.service) == ([], None)
+            world.client.hdel(keys.gate(), "hold:storage")
+            await asyncio.to_thread(
+                wait_until, lambda: monitor.service is not None, "the state of the service"
+            )
+
+    with closing(World(empty_redis_url)) as world:
+        asyncio.run(watch(world))
+
+
 class LosesData(GroupCommitClient):
     """A client whose Redis loses all data just before the signing keys are read."""
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from sandbox.wait import wait_until
 from shared.model_catalog import DEFAULT_MODEL
 from shared.store.job_queries import service_stats
-from shared.store.provider_models import ListedModel, ProviderModels
+from shared.store.provider_models import ListedModel, ProviderModels, record_provider_models
 from tests.support.api_server import client_of, served, settings, tenant_at
 from tests.support.worker_harness import WorkerHarness
 from worker.models_check import ModelsCheck, changes
@@ -89,6 +89,17 @@ def test_a_list_that_cannot_be_read_leaves_the_last_one(harness: WorkerHarness) 
     assert "cannot be asked" in after.error
     check(harness)
     assert found(harness).error is None
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [ListedModel("acme/next", "coming soon", 105.0), ListedModel("acme/next", "active ", None)],
+)
+def test_a_status_of_several_words_is_read_as_it_was_written(
+    harness: WorkerHarness, listed: ListedModel
+) -> None:
+    harness.world.store.run(record_provider_models([listed]))
+    assert found(harness).models == {"acme/next": listed}
 
 
 def test_the_list_is_shown_and_decides_nothing(harness: WorkerHarness) -> None:

@@ -379,7 +379,16 @@ def refusal(
     pool: str = "threads",
     code: int = 2,
 ) -> str:
-    """Start a worker that must end by itself with `code` (2 for settings); return what it said."""
+    """Start a worker that must refuse with `code` (2 for settings); return what it said."""
+    said = failed_start(settings, queue=queue, pool=pool, code=code)
+    assert "Traceback" not in said
+    return said
+
+
+def failed_start(
+    settings: dict[str, Any], *, queue: str = "generate", pool: str = "threads", code: int
+) -> str:
+    """Start a worker that must end by itself with `code`; return what it said."""
     ended = subprocess.run(
         [*worker_command(queue), f"--pool={pool}"],
         env=environment(settings),
@@ -390,7 +399,6 @@ def refusal(
     )
     said = (ended.stdout + ended.stderr).decode()
     assert ended.returncode == code, said
-    assert "Traceback" not in said
     return said
 
 
@@ -444,6 +452,14 @@ def test_data_that_a_newer_version_has_changed_are_not_touched(
         said = refusal(with_keys(empty_redis_url), tmp_path, code=1)
         client.flushall()
     assert f"The data in this Redis is of schema {SCHEMA + 1}" in said
+
+
+def test_a_worker_that_a_defect_keeps_from_starting_ends(empty_redis_url: str) -> None:
+    with redis.Redis.from_url(empty_redis_url) as client:
+        client.set(keys.signing_key(), "not hexadecimal")
+        said = failed_start(with_keys(empty_redis_url), code=1)
+        client.flushall()
+    assert "worker not started because of a defect in Darkroom" in said
 
 
 def test_a_metrics_port_that_is_taken_is_named(redis_url: str, tmp_path: Path) -> None:
