@@ -413,7 +413,8 @@ gate = Key(
     {
         "paused:<what>": "since when `generate`, `deliver`, `model:<id>` or `key:<key>` is paused (ms)",
         "hold:<reason>[:<subject>]": "until when no new call is made (ms)",
-        "probe:<reason>[:<subject>]": "1 while a probe call is in progress",
+        "probe:<reason>[:<subject>]": "1 while a probe call is in progress; also `probe:gone:…` and "
+        "`probe:unoffered:…`",
         "fails:<subject>": "failed calls in a row",
         "with:<subject>": "the keys (of a model) or models (of a key) of these failed calls",
         "budget:<subject>": "failed calls that are left before its circuit opens",

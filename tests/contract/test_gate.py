@@ -543,9 +543,50 @@ def test_once_a_minute_one_call_asks_for_a_removed_model_again(world: World) -> 
     assert held.job.id == probe
     assert refused(world, model="old").reason == "model_gone"
     assert isinstance(world.try_claim(), Closed)
+    swept = world.sweep()
+    assert swept is not None
+    assert swept.failed == ()
     world.finish(held)
     assert world.claim().job.id == other
     assert world.store.run(job_queries.service_stats()).gone_models == frozenset()
+
+
+def test_a_probe_that_is_refused_ends_what_waits_for_the_model(world: World) -> None:
+    removed(world)
+    world.sweep()
+    for field in ("gone:old", f"unoffered:{KEYS[0].id}:old"):
+        back_in_time(world, field, 61_000)
+    for _ in range(2):
+        world.accept(model="old")
+    not_offered(world, world.claim())
+    swept = world.sweep()
+    assert swept is not None
+    assert swept.failed == (("old", "model_unavailable"),) * 2
+
+
+def test_a_model_is_not_gone_while_a_probe_asks_for_it_with_another_key(world: World) -> None:
+    # given a model that one of two keys lacks
+    pool = two_keys(world)
+    for _ in range(3):
+        world.accept(model="old")
+    first = world.claim(keys=pool)
+    not_offered(world, first)
+    second = world.claim(keys=pool)
+    assert second.key.id != first.key.id
+    # when a probe asks with that key, and the other key loses the model too
+    back_in_time(world, f"unoffered:{first.key.id}:old", 61_000)
+    probe = world.claim(keys=(first.key,))
+    not_offered(world, second)
+    # then
+    swept = world.sweep()
+    assert swept is not None
+    assert swept.failed == ()
+    # when the probe is refused too
+    not_offered(world, probe)
+    # then
+    swept = world.sweep()
+    assert swept is not None
+    assert len(swept.failed) == 3
 
 
 def test_a_batch_and_a_retry_for_a_removed_model_are_refused_too(world: World) -> None:

@@ -66,9 +66,19 @@ end
 -- does not: then one call may try again.
 function M.gone_for(now, record, model) return probe_wait(now, record['gone:' .. model]) end
 
+-- Return whether the provider does not offer a model, as far as is known: not while a probe is in progress.
+function M.is_removed(now, record, model)
+  return M.gone_for(now, record, model) ~= nil and not record['probe:gone:' .. model]
+end
+
 -- Return for how many milliseconds the provider's statement that it does not offer a model to a key still counts; nil
 -- if it does not.
 function M.unoffered_for(now, record, key, model) return probe_wait(now, record['unoffered:' .. key.id .. ':' .. model]) end
+
+-- Return whether the provider may offer a model to a key: it has not said otherwise, or a probe is in progress.
+function M.may_offer(now, record, key, model)
+  return not M.unoffered_for(now, record, key, model) or record['probe:unoffered:' .. key.id .. ':' .. model] ~= nil
+end
 
 -- Return when a rate permits the next call, by the time that is stored. A time further away than the rate allows was
 -- written before the clock was set back.
@@ -155,7 +165,10 @@ function M.charge(now, record, key, model, pool)
   probe('provider_credits:team:' .. key.team)
   probe('provider_down:model:' .. model)
   for _, name in ipairs({ 'gone:' .. model, 'unoffered:' .. key.id .. ':' .. model }) do
-    if record[name] then write(name, util.int(now)) end
+    if record[name] then
+      write(name, util.int(now))
+      write('probe:' .. name, '1')
+    end
   end
   if record.no_key then redis.call('HDEL', keys.gate, 'no_key') end
   if C.key_rate.interval_ms > 0 or pool > 1 then write('tat:' .. key.id, after_call(now, key.tat, C.key_rate)) end

@@ -46,9 +46,11 @@ local function healthy(record, key, model)
       clear('budget:' .. subject)
     end
   end
-  clear('gone:' .. model)
+  for _, name in ipairs({ 'gone:' .. model, 'unoffered:' .. key.id .. ':' .. model }) do
+    clear(name)
+    clear('probe:' .. name)
+  end
   clear('failing_since:' .. model)
-  clear('unoffered:' .. key.id .. ':' .. model)
   for _, name in ipairs({ 'refused:', 'revived:' }) do
     if record[name .. key.id] == model then clear(name .. key.id) end
   end
@@ -154,7 +156,7 @@ local function model_removed(record, key, model, now)
   for name, line in pairs(record) do
     local id, seen = string.match(name, '^key:(.*)$'), tonumber(string.match(line, ' (%d+)$'))
     local is_other = id and id ~= key.id and gate.is_used(seen, now) and not gate.key_excluded(record, id)
-    if is_other and not gate.unoffered_for(now, record, { id = id }, model) then return end
+    if is_other and gate.may_offer(now, record, { id = id }, model) then return end
   end
   redis.call('HSET', keys.gate, 'gone:' .. model, util.int(now))
 end

@@ -165,10 +165,10 @@ local function change_models()
     end)
 end
 
--- Jobs that wait for a model which the provider no longer offers end without a call.
+-- Jobs that wait for a model which the provider no longer offers end without a call; they wait for a probe.
 local function fail_removed_models()
   for _, model in ipairs(redis.call('SMEMBERS', queue.jobs.lanes)) do
-    while left > 0 and gate.gone_for(now, util.read_hash(keys.gate) or {}, model) do
+    while left > 0 and gate.is_removed(now, util.read_hash(keys.gate) or {}, model) do
       local tag = redis.call('ZRANGE', queue.jobs.active .. model, 0, 0)[1]
       if not tag then break end
       local ready = queue.ready_key(queue.jobs, string.sub(tag, 17), model)
