@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
-from xml.etree.ElementTree import ParseError
 
 from minio.credentials.credentials import Credentials
 from minio.credentials.providers import (
@@ -23,7 +22,6 @@ from minio.credentials.providers import (
     Provider,
 )
 from urllib3 import PoolManager
-from urllib3.exceptions import HTTPError
 
 from shared.errors import StorageDown
 from shared.net.egress import failure_name
@@ -153,8 +151,8 @@ class RenewedCredentials(Provider):
         self._fetched_at = time.monotonic()
         try:
             fetched = self._new_provider().retrieve()
-        except (HTTPError, OSError, ValueError, LookupError, ParseError) as error:
-            # the text of the client's errors has the URL, in which a token may stand
+        except Exception as error:  # noqa: BLE001  many kinds, for files and replies of any form
+            # the text may quote the file, or a URL with a token
             reason = failure_name(error)
             self._failure = f"{self._source[0].upper()}{self._source[1:]} gives none ({reason})."
             self._renew_at = self._fetched_at + self._renewal.retry_seconds

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -179,6 +180,43 @@ def test_no_credentials_are_an_outage_of_the_storage_that_names_their_source(
         put(storage)
     storage.close()
     assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff[default]\naws_access_key_id = A\naws_secret_access_key = hidden\n",
+        "[default]\naws_access_key_id = A\naws_secret_access_key = %hidden\n",
+        "aws_secret_access_key = hidden\n",
+        "[default]\naws_secret_access_key = hidden\naws_secret_access_key = hidden\n",
+    ],
+)
+def test_a_credentials_file_that_cannot_be_read_gives_none_and_is_not_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    file = tmp_path / "credentials"
+    file.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    storage = open_storage("127.0.0.1:9")
+    with pytest.raises(StorageDown, match=r"no S3 credentials\. .+ gives none \(\w+\)") as refused:
+        put(storage)
+    storage.close()
+    assert "hidden" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_role_that_is_no_object_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(connection: socket.socket, _: threading.Event) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+
+    with serving(script) as port:
+        monkeypatch.setenv(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://127.0.0.1:{port}/v1/credentials"
+        )
+        storage = open_storage("127.0.0.1:9")
+        with pytest.raises(StorageDown, match="The container's role gives none"):
+            put(storage)
+        storage.close()
 
 
 def test_credentials_that_the_storage_refuses_are_fetched_again(
