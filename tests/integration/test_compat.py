@@ -17,7 +17,7 @@ from sandbox.servers import free_port
 from sandbox.wait import wait_until
 from shared.api_keys import Scope, new_key
 from shared.jobs import Image
-from shared.model_catalog import DEFAULT_MODEL
+from shared.model_catalog import DEFAULT_MODEL, load_catalog
 from shared.settings import Settings
 from shared.store import api_keys, keys
 from shared.store.audit import AuditContext
@@ -295,6 +295,21 @@ def test_an_expired_wait_says_starting_though_the_job_runs(api_server: ApiServer
     assert (answer.status_code, answer.json()["status"]) == (202, "starting")
     shown = api_server.client.get(f"/replicate/v1/predictions/{answer.json()['id']}").json()
     assert shown["status"] == "processing"
+
+
+def test_an_idempotency_key_is_of_the_model_that_the_path_names(api_server: ApiServer) -> None:
+    first, second = list(load_catalog())[:2]
+    body = {"input": {"prompt": "x"}}
+
+    def ask(path: str) -> httpx.Response:
+        return api_server.client.post(path, json=body, headers={"idempotency-key": "k"})
+
+    made = ask(f"/replicate/v1/models/{first}/predictions")
+    again = ask(f"/replicate/v1/models/{first}/predictions")
+    assert (again.json()["id"], again.headers["idempotent-replayed"]) == (made.json()["id"], "true")
+    for other in (f"/replicate/v1/models/{second}/predictions", "/v1/jobs"):
+        refused = ask(other)
+        assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
 
 
 def test_pages_follow_each_other(api_server: ApiServer) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import orjson
 from pydantic import ValidationError
 
 from api.compat.replicate.schemas import PredictionBody
@@ -76,13 +77,18 @@ def new_prediction(
     ours, hooked = _envelope(body, chosen.id, seconds, context)
     if ours is None or faults or more or late or hooked:
         raise invalid([*faults, *more, *late, *hooked])
-    job = build_job(ours, found, context, fingerprint(raw) if context.idempotency_key else "")
+    job = build_job(ours, found, context, _mark(raw, model) if context.idempotency_key else "")
     if job.spec.webhook is None:
         return job
     return replace(job, spec=replace(job.spec, webhook={**job.spec.webhook, "form": FORM}))
 
 
 _VERSION = "must name a model (owner/name), one of its versions, or both (owner/name:version)"
+
+
+def _mark(raw: bytes, model: Model | None) -> str:
+    """Return the fingerprint of a request: of its body, and of the model if the path names it."""
+    return fingerprint(raw if model is None else b"[%s,%s]" % (orjson.dumps(model.id), raw))
 
 
 def find_model(models: Catalog, name: str) -> Model | None:
