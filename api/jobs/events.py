@@ -56,7 +56,8 @@ async def get_events(
     queued_job = await parts.read(job_id, principal.tenant) if is_job_id(job_id) else None
     if queued_job is None:
         raise not_found()
-    if queued_job.job.state.is_final and queued_job.job.version <= after:
+    # not its version, which the deletion of its image raises without an event
+    if queued_job.job.state.is_final and not any(events_after(queued_job.job, after)):
         return Response(None, 204)
     if is_head(request):
         return head_of_stream(_HEADERS, "text/event-stream")

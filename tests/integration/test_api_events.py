@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sandbox.wait import wait_until
+from shared.store import keys, maintenance
 from tests.support.api_server import ApiServer, pointers
 
 
@@ -108,6 +109,17 @@ def test_a_hundred_followers_hear_the_end(api_server: ApiServer) -> None:
 def test_a_client_that_knows_the_end_is_told_to_stop(api_server: ApiServer) -> None:
     job = api_server.create()
     api_server.succeed()
+    path = f"/v1/jobs/{job['id']}/events"
+    assert api_server.client.get(path, headers={"last-event-id": "5"}).status_code == 204
+
+
+def test_a_client_that_knows_the_end_is_told_to_stop_after_the_image_is_deleted(
+    api_server: ApiServer,
+) -> None:
+    job = api_server.create(retention={"image_seconds": 60})
+    api_server.succeed()
+    api_server.world.client.zadd(keys.image_expiries(), {job["id"]: 1})
+    assert api_server.world.store.run(maintenance.delete_expired(most=10)) == 1
     path = f"/v1/jobs/{job['id']}/events"
     assert api_server.client.get(path, headers={"last-event-id": "5"}).status_code == 204
 
