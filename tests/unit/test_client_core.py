@@ -67,6 +67,13 @@ def test_what_belongs_beside_the_input_stands_beside_it() -> None:
     assert body == {"tags": ["t"], "input": {"prompt": "x", "seed": 1, "new": 2}}
 
 
+def test_an_input_does_not_replace_the_prompt() -> None:
+    with pytest.raises(errors.InvalidInput, match="/input/prompt is given twice"):
+        job_body("x", {"input": {"prompt": "y"}})
+    with pytest.raises(errors.UsageError, match="--input cannot set the prompt"):
+        GenerateOptions(input=["prompt=y"]).options()
+
+
 def test_the_program_names_fallback_models_next_to_the_input() -> None:
     for given, sent in ((["a", "b"], ["a", "b"]), (["default"], "default")):
         options = GenerateOptions(fallback_model=given).options()

@@ -55,6 +55,22 @@ def test_objects_may_be_written_as_the_api_has_them(tmp_path: Path) -> None:
     ]
 
 
+def test_a_line_overrides_the_parameters_of_the_command_and_keeps_the_others(
+    tmp_path: Path,
+) -> None:
+    given = {"seed": 1, "input": {"steps": 20, "quality": "low"}}
+    text = (
+        '{"prompt": "a", "quality": "high"}\n'
+        '{"input": {"prompt": "b", "guidance": 3, "seed": 2}}\n'
+        '{"prompt": "c", "input": null, "quality": null}\n'
+    )
+    assert [body["input"] for _, body in read(tmp_path / "p.jsonl", text, **given)] == [
+        {"prompt": "a", "seed": 1, "quality": "high", "steps": 20},
+        {"prompt": "b", "seed": 2, "guidance": 3, "quality": "low", "steps": 20},
+        {"prompt": "c", "seed": 1, "steps": 20},
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
@@ -89,6 +105,8 @@ def test_objects_may_be_written_as_the_api_has_them(tmp_path: Path) -> None:
         ("p.jsonl", '{"prompt": "a", "input": [1]}', "member `input`: must be an object."),
         ("p.jsonl", '{"prompt": "a", "prompt": "b"}', "line 1: `prompt` given more than once."),
         ("p.jsonl", '{"prompt": "a", "input": {"prompt": "b"}}', "`prompt` given both in `input`"),
+        ("p.csv", 'prompt,input\na,"{""prompt"": ""b""}"', "`prompt` given both in `input`"),
+        ("p.csv", 'prompt,seed,input\na,1,"{""seed"": 2}"', "`seed` given both in `input`"),
         ("p.jsonl", '{"prompt": "a", "metadata": ' + "[" * 9999 + "}", "line 1: is nested too"),
         ("p.jsonl", '{"prompt": "a", "x": ' + "[" * 200 + "]" * 200 + "}", "is nested too deeply."),
         ("p.csv", 'prompt,seed\n"A pier,7\nA gull,8\n', 'line 2: a quote (") is never closed'),

@@ -144,12 +144,14 @@ def usage_query(
 def job_body(prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Build the body of a job: its input, and what stands next to it.
 
-    Raise InvalidInput for an input that is not an object.
+    Raise InvalidInput for an input that is not an object, or has a prompt of its own.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
     more = chosen.pop("input", {})
     if not isinstance(more, Mapping):
         raise InvalidInput.of([Fault("/input", "must be an object")])
+    if "prompt" in more:
+        raise InvalidInput.of([Fault("/input/prompt", "is given twice: in `input` and beside it")])
     chosen.pop("idempotency_key", None)
     body = {name: chosen.pop(name) for name in sorted(_ENVELOPE & chosen.keys())}
     return {**body, "input": {"prompt": prompt, **chosen, **more}}

@@ -59,8 +59,8 @@ def read_lines(path: Path, defaults: Mapping[str, Any]) -> list[Line]:
         found = [*row.faults, *_faults(row)]
         faults += found
         if not found:
-            own = dict(row.values or {})
-            body = job_body(own.pop("prompt"), {**defaults, **own})
+            own = _merged(defaults, row)
+            body = job_body(own.pop("prompt"), own)
             lines.append(Line(row.number, body, frozenset(defaults.keys() - _names(row)), source))
     if faults:
         raise refuse(source, faults)
@@ -97,11 +97,28 @@ def _faults(row: Row) -> Iterator[LineFault]:
     for name in sorted(OBJECTS & row.values.keys()):
         if not isinstance(row.values[name], Mapping | None):
             yield LineFault(row.number, name, "must be an object")
+    yield from _doubled(row.number, row.values)
     prompt = row.values.get("prompt")
     if prompt is None or (isinstance(prompt, str) and not prompt.strip()):
         yield LineFault(row.number, "", "there is no prompt")
     elif not isinstance(prompt, str):
         yield LineFault(row.number, "prompt", "must be text")
+
+
+def _doubled(number: int, values: Mapping[str, Any]) -> Iterator[LineFault]:
+    within = values.get("input")
+    doubled = sorted(values.keys() & within.keys()) if isinstance(within, Mapping) else []
+    if doubled:
+        names = ", ".join(f"`{name}`" for name in doubled)
+        yield LineFault(number, "", f"{names} given both in `input` and beside it")
+
+
+def _merged(defaults: Mapping[str, Any], row: Row) -> dict[str, Any]:
+    """Return the values of a row, with the options and parameters that it does not name."""
+    own, names = row.values or {}, _names(row)
+    given = defaults.get("input") or {}
+    parameters = {name: value for name, value in given.items() if name not in names}
+    return {**defaults, **own, "input": {**parameters, **(own.get("input") or {})}}
 
 
 def _names(row: Row) -> set[str]:
@@ -131,20 +148,14 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Convert an object to the form of JobOptions; it may have the form of an API job.
-
-    Raise ValueError.
-    """
+    """Convert an object to the form of JobOptions; it may have the form of an API job."""
     within = row.get("input")
     if not isinstance(within, dict):
         return _with_integers(row)
-    doubled = sorted(row.keys() & within.keys())
-    if doubled:
-        names = ", ".join(f"`{name}`" for name in doubled)
-        raise ValueError(f"{names} given both in `input` and beside it")
-    rest = {name: value for name, value in within.items() if name != "prompt"}
-    prompt = {"prompt": within["prompt"]} if "prompt" in within else {}
-    return {**_with_integers(row), **prompt, "input": _with_integers(rest)}
+    if "prompt" in within and "prompt" not in row:
+        prompt, within = within["prompt"], {n: v for n, v in within.items() if n != "prompt"}
+        row = {**row, "prompt": prompt}
+    return {**_with_integers(row), "input": _with_integers(within)}
 
 
 def _with_integers(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,6 +89,10 @@ class GenerateOptions:
         options = {name: value for name, value in asdict(self).items() if value is not None}
         if self.input:
             given = pairs(self.input, "--input", "steps=20")
+            if "prompt" in given:
+                raise UsageError(
+                    "--input cannot set the prompt: give it as PROMPT, or in the file of --from."
+                )
             options["input"] = {name: _value(text) for name, text in given.items()}
         if tags := options.pop("tag", None):
             options["tags"] = tags
