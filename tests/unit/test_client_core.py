@@ -308,3 +308,55 @@ def test_a_page_that_is_not_darkrooms_is_said_to_be_none() -> None:
     page = Answer(200, httpx.Headers({"content-type": "text/html"}), b"<html>", 0)
     with pytest.raises(errors.Unavailable, match="not Darkroom: 200, text/html"):
         play(operations().get_job("job_1"), [page])
+
+
+PAGE = Answer(200, httpx.Headers({"content-type": "text/html"}), b"<html>", 0)
+MOVED = Answer(301, httpx.Headers({"location": "https://ann:pw@darkroom.example/v1?t=1"}), b"", 0)
+IMAGE = job_of(DONE, lambda facts: facts).image
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (PAGE, "is not Darkroom: 200, text/html"),
+        (MOVED, r"redirects to https://darkroom\.example\."),
+    ],
+)
+@pytest.mark.parametrize(
+    "steps",
+    [
+        lambda can: can.get_job("job_1"),
+        lambda can: can.delete_job("job_1"),
+        lambda can: can.delete_endpoint("ep_1"),
+        lambda can: can.manifest("batch_1"),
+        lambda can: can.usage_csv({}),
+        lambda can: can.image_bytes(IMAGE, preview=True),
+    ],
+)
+def test_what_another_server_answers_is_no_success(
+    steps: Callable[[Operations[ImageFacts]], Any], reply: Answer, says: str
+) -> None:
+    with pytest.raises(errors.Unavailable, match=says):
+        play(steps(operations()), [reply])
+
+
+@pytest.mark.parametrize("location", ["", "/login", "https://a:port", "mailto:a@b"])
+def test_a_redirect_to_no_other_server_is_told_as_it_is(location: str) -> None:
+    moved = Answer(302, httpx.Headers({"location": location}), b"", 0)
+    with pytest.raises(errors.Unavailable, match="is not Darkroom: 302"):
+        play(operations().get_job("job_1"), [moved])
+
+
+def test_what_the_service_answers_to_such_requests_is_a_success() -> None:
+    def text(kind: str, content: bytes) -> Answer:
+        return Answer(200, httpx.Headers({"content-type": kind}), content, 0)
+
+    can, deleted = operations(), Answer(204, httpx.Headers(), b"", 0)
+    assert play(can.delete_job("job_1"), [deleted])[2] is None
+    assert play(can.delete_endpoint("ep_1"), [deleted])[2] is None
+    assert play(can.manifest("batch_1"), [text("application/x-ndjson", b'{"id": "j"}\n')])[2] == [
+        {"id": "j"}
+    ]
+    assert play(can.usage_csv({}), [text("text/csv; charset=utf-8", b"day\r\n")])[2] == "day\r\n"
+    assert IMAGE
+    assert play(can.image_bytes(IMAGE, preview=True), [text("image/webp", b"i")])[2] == b"i"

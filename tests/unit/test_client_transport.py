@@ -116,6 +116,7 @@ def sent_by_a_second_run(folder: Path, first: Service) -> list[int]:
         lambda _: problem(409, "tenant_deleting"),
         lambda _: problem(429, "tenant_queue_full"),
         lambda _: problem(503, "queue_full"),
+        lambda _: httpx.Response(301, headers={"location": "https://darkroom/v1/batches"}),
         never_sent,
     ],
 )

@@ -1,6 +1,5 @@
 """The operations of the clients, each a generator of requests; see `darkroom.protocol`."""
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date
@@ -28,13 +27,20 @@ from darkroom.models import (
 )
 from darkroom.options import job_body, jobs_query, key_header
 from darkroom.protocol import Item, Request, Steps, Stream
-from darkroom.retries import RetryPolicy, json_of, send_with_retries
+from darkroom.retries import (
+    UNCHANGED,
+    RetryPolicy,
+    check_deleted,
+    content_of,
+    json_of,
+    lines_of,
+    send_with_retries,
+)
 
 #: The longest time that the service holds a response.
 HELD_SECONDS = 60
 PAGE = 200
 _ENDPOINTS = "/v1/webhooks/endpoints"
-_UNCHANGED = 304
 _PAGE_MEMBERS = ("data", "next_cursor")
 
 
@@ -83,7 +89,8 @@ class Operations(Generic[I_co]):
 
     def delete_job(self, job_id: str) -> Steps[None]:
         """Delete a job and its image."""
-        yield from send_with_retries(Request("DELETE", _job_path(job_id)), self._retry_policy)
+        request = Request("DELETE", _job_path(job_id))
+        check_deleted((yield from send_with_retries(request, self._retry_policy)))
 
     def list_jobs(self, wanted: Mapping[str, Any]) -> Stream[Job[I_co]]:
         """Yield the matching jobs, newest first."""
@@ -99,7 +106,7 @@ class Operations(Generic[I_co]):
             answer = yield from send_with_retries(
                 self._held(job_id, etag, left), self._retry_policy
             )
-            if answer.status != _UNCHANGED:
+            if answer.status != UNCHANGED:
                 job = self._job(json_of(answer, "id"))
                 etag = answer.headers.get("etag", "")
                 yield Item(job)
@@ -115,7 +122,7 @@ class Operations(Generic[I_co]):
         query = {"size": "preview"} if preview else {}
         request = Request("GET", f"{_job_path(image.job_id)}/image", query)
         answer = yield from send_with_retries(request, self._retry_policy)
-        return answer.content if preview else checked(image, answer.content)
+        return content_of(answer, "image/") if preview else checked(image, answer.content)
 
     # batches
 
@@ -146,7 +153,7 @@ class Operations(Generic[I_co]):
         """Read requests and results, a line for each stored job, in order."""
         path = f"{_batch_path(batch_id)}/manifest"
         answer = yield from send_with_retries(Request("GET", path), self._retry_policy)
-        return [json.loads(line) for line in answer.content.split(b"\n") if line.strip()]
+        return lines_of(answer, "id")
 
     def results(self, batch_id: str, only: Callable[[Raw], bool] | None) -> Stream[Job[I_co]]:
         """Yield the jobs of a batch as they become final, starting with those that are.
@@ -192,7 +199,7 @@ class Operations(Generic[I_co]):
         """Read the same as CSV."""
         request = Request("GET", "/v1/usage", wanted, headers={"Accept": "text/csv"})
         answer = yield from send_with_retries(request, self._retry_policy)
-        return answer.content.decode()
+        return content_of(answer, "text/csv").decode()
 
     def events(self, after: str | None, *, follow: bool) -> Stream[Event]:
         """Yield the changes of the feed, forever with `follow`."""
@@ -239,7 +246,7 @@ class Operations(Generic[I_co]):
     def delete_endpoint(self, endpoint_id: str) -> Steps[None]:
         """Delete an endpoint with its pending deliveries."""
         request = Request("DELETE", _endpoint_path(endpoint_id))
-        yield from send_with_retries(request, self._retry_policy)
+        check_deleted((yield from send_with_retries(request, self._retry_policy)))
 
     def test_endpoint(self, endpoint_id: str) -> Steps[Raw]:
         """Send a signed test event to an endpoint."""

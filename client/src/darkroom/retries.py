@@ -13,7 +13,10 @@ import httpx
 from darkroom.errors import DarkroomError, RateLimited, Unavailable, error_of
 from darkroom.protocol import Answer, Reply, Request, Steps
 
+_REDIRECTED = 300
 _REFUSED = 400
+UNCHANGED = 304
+_DELETED = 204
 _UNAVAILABLE = 503
 #: The codes of a 503 that may follow an executed request.
 _UNKNOWN = frozenset({"accept_unknown", "outcome_unknown"})
@@ -68,8 +71,10 @@ def refusal(reply: Reply) -> DarkroomError | None:
     """Return the error of a reply; None for a successful one."""
     if not isinstance(reply, Answer):
         return Unavailable(reply.reason)
-    if reply.status < _REFUSED:
+    if reply.status < _REDIRECTED or reply.status == UNCHANGED:
         return None
+    if reply.status < _REFUSED:
+        return Unavailable(_redirect(reply))
     problem = _problem(reply)
     if not (problem.get("detail") or problem.get("title")):
         problem = {**problem, "detail": _not_darkrooms(reply)}
@@ -85,6 +90,8 @@ def _answered(reply: Reply) -> Answer:
 def _may_repeat(request: Request, reply: Reply, error: DarkroomError) -> bool:
     if not isinstance(error, Unavailable) or error.code == "accept_unknown":
         return False
+    if isinstance(reply, Answer) and reply.status < _REFUSED:
+        return False  # a redirect leads every attempt away
     return request.idempotent or _is_refused(reply, error)
 
 
@@ -97,6 +104,8 @@ def _is_refused(reply: Reply, error: DarkroomError) -> bool:
         return not reply.sent
     if reply.status == _UNAVAILABLE:
         return error.code is not None and error.code not in _UNKNOWN
+    if reply.status < _REFUSED:
+        return True  # the service did not get it
     return isinstance(error, RateLimited) or not isinstance(error, Unavailable)
 
 
@@ -124,6 +133,39 @@ def _problem(answer: Answer) -> dict[str, Any]:
 def _not_darkrooms(answer: Answer) -> str:
     kind = httpx.Headers(answer.headers).get("content-type", "no type")
     return f"The server that answered for {answer.source} is not Darkroom: {answer.status}, {kind}."
+
+
+def _redirect(answer: Answer) -> str:
+    """Describe a redirect by the server it leads to; the rest of the URL may hold secrets."""
+    try:
+        to = httpx.URL(answer.headers.get("location", ""))
+    except httpx.InvalidURL:
+        return _not_darkrooms(answer)
+    if not to.is_absolute_url:
+        return _not_darkrooms(answer)
+    return (
+        f"{answer.source} redirects to {to.scheme}://{to.netloc.decode()}. If the service is "
+        "there, set DARKROOM_URL (`url`) to that address."
+    )
+
+
+def check_deleted(answer: Answer) -> None:
+    """Raise Unavailable if it was not the service that responded to a DELETE."""
+    if answer.status != _DELETED:
+        raise Unavailable(_not_darkrooms(answer))
+
+
+def content_of(answer: Answer, kind: str) -> bytes:
+    """Return the content of a response; raise Unavailable unless its type starts with `kind`."""
+    if not answer.headers.get("content-type", "").startswith(kind):
+        raise Unavailable(_not_darkrooms(answer))
+    return answer.content
+
+
+def lines_of(answer: Answer, *members: str) -> list[Mapping[str, Any]]:
+    """Parse a response of JSON lines that have these members; see `json_of`."""
+    lines = [line for line in answer.content.split(b"\n") if line.strip()]
+    return [json_of(replace(answer, content=line), *members) for line in lines]
 
 
 def json_of(answer: Answer, *members: str) -> dict[str, Any]:
