@@ -119,3 +119,34 @@ def test_code_for_several_images_requests_all_of_them(
         jobs = client.get("/v1/jobs", params={"limit": 2}).json()["data"]
     for job in jobs:
         assert (job["input"]["output_quality"], job["priority"]) == (70, "normal")
+
+
+def test_the_program_is_given_the_options_of_the_job(
+    visit: Session, key: str, provider: Client, tmp_path: Path, stack: Up
+) -> None:
+    bench = Bench.open(visit, key)
+    request = bench.page.get_by_role("tablist", name="The request")
+    request.get_by_role("tab", name="JSON").click()
+    body = {
+        "input": {"prompt": "-a pier", "seed": 7, "megapixels": "0.25"},
+        "metadata": {"order": "A=17 'b'", "-x": "-1"},
+        "tags": ["-red", "blue sky"],
+        "retention": {"image_seconds": 3_600, "record_seconds": None},
+        "priority": "high",
+        "on_unknown": "fail",
+        "webhook": None,
+    }
+    bench.page.get_by_label("Request", exact=True).fill(json.dumps(body))
+    bench.page.get_by_role("tab", name="Code").click()
+    code = code_of(bench.page, "darkroom")
+
+    ran(code, "darkroom", key, tmp_path)
+
+    assert code.startswith('# The program cannot set "on_unknown". ')
+    with client_of(stack.state["api"], key) as client:
+        job = client.get("/v1/jobs", params={"limit": 1}).json()["data"][0]
+    assert job["input"] | body["input"] == job["input"]
+    for name in ("metadata", "tags", "priority"):
+        assert job[name] == body[name]
+    assert job["image"]["expires_at"]
+    assert job["expires_at"] is None

@@ -3,9 +3,8 @@ import { javascript, python, shell } from "../shared/quoting.js";
 
 /** The environment variable that holds the key. */
 const VARIABLE = "DARKROOM_API_KEY";
-/** The options of `darkroom generate` that a request can have; other parameters are pairs. */
-const OPTIONS = new Set([
-  "model",
+/** The parameters for which `darkroom generate` has an option; others are pairs. */
+const PARAMETERS = new Set([
   "aspect_ratio",
   "output_format",
   "output_quality",
@@ -14,8 +13,16 @@ const OPTIONS = new Set([
   "megapixels",
   "disable_safety_checker",
   "seed",
-  "priority",
-  "deadline_seconds",
+]);
+/** The options of `darkroom generate` for a member of a job; null if they cannot express its value. */
+const JOB_OPTIONS = new Map([
+  ["model", (model) => [option("model", model)]],
+  ["priority", (priority) => [option("priority", priority)]],
+  ["deadline_seconds", (seconds) => [option("deadline_seconds", seconds)]],
+  ["metadata", metadataOptions],
+  ["retention", retentionOptions],
+  ["tags", (tags) => [tags].flat().map((tag) => option("tag", tag))],
+  ["fallback_models", (names) => [names].flat().map((name) => option("fallback_model", name))],
 ]);
 /** The owner of models whose id has none, for clients that require one. */
 const OWNER = "1min-ai";
@@ -129,27 +136,52 @@ console.log(${many ? "batch.id, batch.counts" : "job.status, job.image?.url"});
 }
 
 function program({ body, variations, url }) {
-  const { prompt, options } = optionsOf(body);
-  const { tags = [], fallback_models: fallbacks = [], ...rest } = options;
-  const words = Object.entries(rest).map(([name, value]) => flag(name, value));
+  const {
+    input: { prompt, ...input },
+    ...job
+  } = body;
+  const text = String(prompt ?? "");
+  const members = Object.entries(job)
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => [name, JOB_OPTIONS.get(name)?.(value)]);
   const all = [
-    // `--` keeps a prompt that looks like an option from being one
-    prompt.startsWith("-") ? `--prompt=${shell(prompt)}` : shell(prompt),
-    ...words,
-    ...tags.map((tag) => `--tag ${shell(tag)}`),
-    ...[fallbacks].flat().map((name) => `--fallback-model ${shell(name)}`),
-    variations > 1 && `--variations ${variations}`,
-    `--url ${shell(url)}`,
+    text.startsWith("-") ? option("prompt", text) : shell(text),
+    ...members.flatMap(([, options]) => options ?? []),
+    ...Object.entries(input).map(([name, value]) => parameterOption(name, value)),
+    variations > 1 && option("variations", variations),
+    option("url", url),
   ];
-  return `darkroom generate ${all.filter(Boolean).join(" \\\n  ")}`;
+  const command = `darkroom generate ${all.filter(Boolean).join(" \\\n  ")}`;
+  const missing = members.filter(([, options]) => !options).map(([name]) => JSON.stringify(name));
+  if (!missing.length) return command;
+  return `# The program cannot set ${missing.join(", ")}. If you need that, use another client.\n${command}`;
 }
 
-function flag(name, value) {
-  if (!OPTIONS.has(name)) return `--input ${shell(`${name}=${pairValue(value)}`)}`;
-  const words = name.replaceAll("_", "-");
-  if (value === true) return `--${words}`;
-  if (value === false) return `--no-${words}`;
-  return `--${words} ${shell(typeof value === "string" ? value : JSON.stringify(value))}`;
+function parameterOption(name, value) {
+  if (!PARAMETERS.has(name)) return option("input", `${name}=${pairValue(value)}`);
+  return value !== null && option(name, value);
+}
+
+function metadataOptions(metadata) {
+  const pairs = Object.entries(metadata);
+  if (pairs.some(([name]) => name.includes("="))) return null;
+  return pairs.map(([name, value]) => option("metadata", `${name}=${value}`));
+}
+
+/** Null keeps a job forever, and an image as long as its job. */
+function retentionOptions(retention) {
+  return ["image_seconds", "record_seconds"]
+    .filter((name) => retention[name] !== undefined)
+    .map((name) => option(name, retention[name] ?? "forever"));
+}
+
+/** Write an option; `=` keeps a value that looks like an option from being one. */
+function option(name, value) {
+  const word = name.replaceAll("_", "-");
+  if (value === true) return `--${word}`;
+  if (value === false) return `--no-${word}`;
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return `--${word}${text.startsWith("-") ? "=" : " "}${shell(text)}`;
 }
 
 /** Write a value so that the program reads it back: as JSON, or as text that is not JSON. */
