@@ -768,6 +768,28 @@ def test_usage_is_charted_grouped_and_saved_as_csv(
     assert f"tenant={name}&group_by=tag" in page.url
 
 
+def test_a_csv_that_cannot_be_downloaded_is_reported(console_page: ConsolePage) -> None:
+    console_page.visit.expected = {503}
+    page = console_page.page
+    console_page.go("#/usage", "Usage")
+    alert = page.get_by_role("alert")
+    problem = {"title": "History unavailable", "detail": "The history did not respond."}
+    page.route(
+        "**/ops/v1/usage**",
+        lambda route: route.fulfill(
+            status=503, json=problem, headers={"Content-Type": "application/problem+json"}
+        ),
+    )
+    console_page.button("Download CSV").click()
+    expect(alert).to_contain_text("The history did not respond.")
+    console_page.visit.check_access()
+
+    page.unroute("**/ops/v1/usage**")
+    with page.expect_download():
+        console_page.button("Download CSV").click()
+    expect(alert).to_have_count(0)
+
+
 def test_it_is_worked_by_keyboard_and_every_view_has_an_address(console_page: ConsolePage) -> None:
     page = console_page.page
     for name in ("Jobs", "Deliveries", "Endpoints", "Tenants", "Usage", "Workers", "Audit"):

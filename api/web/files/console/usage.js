@@ -2,7 +2,7 @@
 import { button, field } from "../shared/controls.js";
 import { el, fill } from "../shared/dom.js";
 import { number } from "../shared/format.js";
-import { empty, note, toast } from "../shared/notices.js";
+import { empty, note, toast, trouble } from "../shared/notices.js";
 import { Chart } from "./chart.js";
 import { cardTable, tenantLink, words } from "./formatters.js";
 import { go } from "./router.js";
@@ -37,11 +37,13 @@ export function usage({ client, place }) {
     tick: (at) => SHORT.format(at),
   });
   const table = el("div", {});
+  const notices = el("div", { class: "notices" });
   const save = button("Download CSV", saveCsv, { drawing: "download", kind: "small" });
   const node = el(
     "div",
     { class: "stack" },
     el("div", { class: "row apart" }, el("h1", {}, "Usage"), save),
+    notices,
     form.node,
     chart.node,
     table,
@@ -70,12 +72,17 @@ export function usage({ client, place }) {
   }
 
   async function saveCsv() {
-    const answer = await client.open("GET", PATH, { query, headers: { Accept: "text/csv" } });
-    const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "");
-    const href = URL.createObjectURL(await answer.blob());
-    el("a", { href, download: name?.[1] ?? "usage.csv" }).click();
-    URL.revokeObjectURL(href);
-    toast("Saved as CSV");
+    fill(notices);
+    try {
+      const answer = await client.open("GET", PATH, { query, headers: { Accept: "text/csv" } });
+      const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "");
+      const href = URL.createObjectURL(await answer.blob());
+      el("a", { href, download: name?.[1] ?? "usage.csv" }).click();
+      URL.revokeObjectURL(href);
+      toast("Saved as CSV");
+    } catch (error) {
+      fill(notices, trouble(error));
+    }
   }
 
   return {
@@ -85,6 +92,7 @@ export function usage({ client, place }) {
     seconds: 60,
     turn(changed) {
       query = changed;
+      fill(notices);
       form.fits(query);
     },
   };
