@@ -399,6 +399,7 @@ def _options(faults: Sequence[FieldError]) -> str:
 
 def _option(fault: FieldError) -> str:
     name = fault.pointer.strip("/").partition("/")[0].replace("_", "-")
+    name = "header" if name == "headers" else name  # the option is given once for each
     if name == "key":  # it is not an option, but read from a file
         return f"The key {fault.message}."
     return f"--{name} {fault.message}." if name else f"The command {fault.message}."

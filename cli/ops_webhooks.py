@@ -51,9 +51,18 @@ class EndpointOptions:
         if self.events is not None:
             given["events"] = [name.strip() for name in self.events.split(",")]
         if self.header is not None:
-            parts = (one.partition(":") for one in given.pop("header"))
-            given["headers"] = {name.strip(): value.strip() for name, _, value in parts}
+            given["headers"] = dict(map(_pair, given.pop("header")))
         return given
+
+
+def _pair(written: str) -> tuple[str, str]:
+    """Return the name and the value of a header; a wrong one is not shown: it may be a secret."""
+    from cli.admin import USAGE, end  # noqa: PLC0415
+
+    name, colon, value = written.partition(":")
+    if not colon:
+        end("A --header is written `Name: value`: one has no colon.", USAGE)
+    return name.strip(), value.strip()
 
 
 _UNCHANGED = EndpointOptions()

@@ -159,7 +159,11 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _check_header(name: str, value: str) -> None:
     if len(name) > HEADERS_NAME_CHARACTERS or not _TOKEN.fullmatch(name):
-        raise ValueError(f"has the invalid header name {name[:HEADERS_NAME_CHARACTERS]}")
+        # not shown: without its colon, a header with a secret is such a name
+        raise ValueError(
+            f"has an invalid header name: a name has 1 to {HEADERS_NAME_CHARACTERS} letters, "
+            "digits and characters such as - and _, and no spaces"
+        )
     if name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIXES):
         raise ValueError(f"must not set {name}")
     if len(value) > HEADERS_VALUE_CHARACTERS or not _VALUE.fullmatch(value):

@@ -189,3 +189,24 @@ def test_the_program_names_every_fault_of_an_endpoint(program: Program) -> None:
     assert sorted(names) == ["--description", "--events", "--url"]
     code, _, wrong = program.run("ops-webhooks", "update", f"ep_{'0' * 24}")
     assert (code, wrong) == (2, "Name what to change, such as --no-enabled.\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        ("Authorization Bearer s3cr3t", "A --header is written `Name: value`: one has no colon."),
+        ("Authorization", "A --header is written `Name: value`: one has no colon."),
+        ("Authorization Basic s3cr3t:word", "--header has an invalid header name: "),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_refused_without_being_shown(
+    program: Program, header: str, why: str
+) -> None:
+    code, out, wrong = program.run(
+        "ops-webhooks", "create", "https://a.example/hook", "--header", header
+    )
+
+    assert (code, out) == (2, "")
+    assert wrong.startswith(why)
+    assert "s3cr3t" not in wrong
+    assert program.run_json("ops-webhooks", "list")["data"] == []
