@@ -44,9 +44,10 @@ def prepare(path: Path) -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in FOLDERS:
             (path / name).mkdir(exist_ok=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ has no home, or links form a loop
+        reason = error.strerror if isinstance(error, OSError) else str(error).removesuffix(".")
         raise BadDirectory(
-            f"The directory {path} cannot be used: {error.strerror}. Name another with --data."
+            f"The directory {path} cannot be used: {reason}. Name another with --data."
         ) from error
     return path
 

@@ -94,7 +94,7 @@ def _source(pool: PoolManager) -> tuple[str, NewProvider]:
             custom_endpoint=endpoint, http_client=pool
         )
     file = environment.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
-    if Path(file).expanduser().is_file():
+    if _is_file(file):
         return file, AWSConfigProvider
     if any(
         environment.get(f"AWS_CONTAINER_CREDENTIALS_{kind}_URI") for kind in ("RELATIVE", "FULL")
@@ -102,6 +102,13 @@ def _source(pool: PoolManager) -> tuple[str, NewProvider]:
         return "the container's role", lambda: IamAwsProvider(http_client=pool)
     endpoint = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT")
     return "the instance's role", lambda: IamAwsProvider(custom_endpoint=endpoint, http_client=pool)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).expanduser().is_file()
+    except RuntimeError:  # ~ has no home
+        return False
 
 
 class RenewedCredentials(Provider):

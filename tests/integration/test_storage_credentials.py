@@ -83,6 +83,15 @@ def test_the_role_of_an_instance(
     ]
 
 
+def test_a_credentials_file_in_an_unknown_home_is_none(
+    s3_port: int, service: TokenService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "~nobody-here/credentials")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.url)
+
+    works(s3_port)
+
+
 def test_the_role_of_a_container(
     s3_port: int, service: TokenService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,8 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadDirectory, match="Name another with --data"):
         prepare(tmp_path / "file" / "data")
+    with pytest.raises(BadDirectory, match=r"~nobody-here/x cannot be used: .* Name another"):
+        prepare(Path("~nobody-here/x"))
 
 
 def test_a_file_that_finds_no_room_is_named_and_the_one_before_stays(tmp_path: Path) -> None:
