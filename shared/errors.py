@@ -28,6 +28,7 @@ DarkroomError
    ├─ RecordLost           provider_down             called again, costs no attempt
    ├─ ProviderTimeout      provider_timeout          retried
    ├─ UnknownOutcome       provider_unknown_outcome  retried once, if the job allows it
+   │  └─ RecordUnreadable  provider_unknown_outcome  the same
    ├─ ImageExpired         image_expired             generated again once
    ├─ ImageNotReady        image_expired             downloaded later, free
    ├─ ImageHostDown        image_expired             downloaded later, free, holds new calls
@@ -213,7 +214,7 @@ class ProviderDown(JobError):
 
 
 class RequestBlocked(ProviderDown):
-    """A firewall in front of the provider refused this request, but accepts the key."""
+    """The provider, or a firewall in front of it, refused this request, but accepts the key."""
 
 
 class EndpointMissing(JobError):
@@ -246,6 +247,10 @@ class UnknownOutcome(JobError):
     retryable = True
     #: The provider's record, if the response named one but no image; otherwise ''.
     record_id: str = ""
+
+
+class RecordUnreadable(UnknownOutcome):
+    """The key that made the call is gone, and another one does not find the call's record."""
 
 
 class ImageExpired(JobError):

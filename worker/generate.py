@@ -10,6 +10,7 @@ job at the download, and nothing is paid for twice.
 import hashlib
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +29,8 @@ from shared.errors import (
     LostLease,
     ProviderRejected,
     RecordLost,
+    RecordUnreadable,
+    RequestBlocked,
     UnknownOutcome,
 )
 from shared.jobs import Image, Job, ProviderResult, State
@@ -89,6 +92,9 @@ def _claim(context: WorkerContext, *, isolated: bool) -> tuple[Claim | None, int
 def _attempt(context: WorkerContext, leases: Leases, claim: Claim, claim_sent_at: int) -> None:
     """Run an attempt of the claimed job, under its lease and in its own log context."""
     job = claim.job
+    if job.pending_record is not None:
+        # what the look-up shows is true of the key that it uses
+        claim = replace(claim, key=_look_up_key(claim, context.keys))
     with (
         structlog.contextvars.bound_contextvars(
             job_id=job.id, tenant=job.tenant, attempt=job.attempt, **logged(job.trace)
@@ -97,6 +103,22 @@ def _attempt(context: WorkerContext, leases: Leases, claim: Claim, claim_sent_at
         _traced(context.tracer, job, claim_sent_at) as span,
     ):
         Attempt(context, claim, held, span).run()
+
+
+def _call_key(job: Job, keys: Sequence[ProviderKey]) -> ProviderKey | None:
+    """Return the key that made the job's last call, if it is still in use."""
+    return next((one for one in keys if one.id == job.call_key), None)
+
+
+def _look_up_key(claim: Claim, keys: Sequence[ProviderKey]) -> ProviderKey:
+    """Return the key with which to look up the job's last call; NO_KEY if there is none.
+
+    Records belong to a team: the key of the claim, which may be used now, reads those of its team.
+    """
+    made, claimed = _call_key(claim.job, keys), claim.key
+    if claimed is not NO_KEY and (made is None or made.team == claimed.team):
+        return claimed
+    return made or next(iter(keys), NO_KEY)
 
 
 def _traced(tracer: Tracer, job: Job, claim_sent_at: int) -> AbstractContextManager[Span]:
@@ -206,36 +228,43 @@ class Attempt:
         return data, inspect(data, expected, max_pixels=settings.image_max_pixels)
 
     def _look_up(self, record_id: str | None, *, wait: bool = True) -> ProviderResult | None:
-        """Look up the result of an earlier call, for free, with the key that made it if possible.
-
-        Also return None if there is no key to use.
-        """
-        job, key = self.claim.job, self._look_up_key()
-        if not record_id or key is None:
+        """Look up the result of an earlier call, for free; also None if there is no key to use."""
+        job, key = self.claim.job, _look_up_key(self.claim, self.context.keys)
+        if not record_id or key is NO_KEY:
             return None
         request = Request.of(job.model, job.spec.input, self.context.settings.models)
         return self.context.provider.look_up(record_id, key=key.secret, request=request, wait=wait)
 
-    def _look_up_key(self) -> ProviderKey | None:
-        keys, claimed = self.context.keys, self.claim.key
-        usual = claimed if claimed is not NO_KEY else next(iter(keys), None)
-        return next((one for one in keys if one.id == self.claim.job.call_key), usual)
-
     def _look_up_pending(self, record_id: str) -> ProviderResult:
-        """Look up a call whose outcome is not known yet; raise RecordLost if it made nothing."""
-        found = self._look_up(record_id)
-        if found is None:
+        """Look up a call whose outcome is not known yet.
+
+        Raise RecordLost if it made nothing, RecordUnreadable if no key can show that.
+        """
+        is_own = _call_key(self.claim.job, self.context.keys) is not None
+        try:
+            found = self._look_up(record_id)
+        except RequestBlocked:
+            if is_own:
+                raise
+            found = None
+        if found is not None:
+            return found
+        if is_own:
             raise RecordLost(
                 "1min.ai has no record of the call any more, so it made no image. The image is "
                 "requested again."
             )
-        return found
+        self.recorded.clear()
+        raise RecordUnreadable(
+            "The API key of this call is no longer in use, and another one does not find its "
+            "record: the image may have been made."
+        )
 
     def _look_up_own(self, record_id: str | None) -> ProviderResult | None:
-        """Look up a paid call, once; also None if its record names no image, or another job's."""
+        """Look up a paid call, once; also None if its record names no image of this job."""
         try:
             found = self._look_up(record_id, wait=False)
-        except (UnknownOutcome, ProviderRejected, ContentRejected):
+        except (UnknownOutcome, ProviderRejected, ContentRejected, RequestBlocked):
             # the call is paid for, whatever its record says now: only its image is gone
             return None
         if found is None or self.context.run_until_acknowledged(

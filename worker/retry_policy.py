@@ -53,6 +53,8 @@ BUSY_SECONDS = 1.0
 CREDITS_PROBE_SECONDS = 30.0
 #: How long a model is held whose calls find no endpoint at the provider's URL.
 ENDPOINT_HOLD_SECONDS = 30.0
+#: The longest wait of a job whose record cannot be read with the key that made the call.
+LOOK_UP_RETRY_SECONDS = 15.0
 #: How long no new image is paid for after the storage failed; paid ones are stored later. It
 #: exceeds the time of an upload attempt to a dead storage, so that the hold does not expire until
 #: then; the first stored image ends it.
@@ -230,6 +232,9 @@ def _named(error: JobError) -> JobError:
 
 def _wait(job: Job, error: JobError, chance: Chance) -> float:
     """Return the seconds to the next attempt: 0 if the gate does the waiting."""
+    if isinstance(error, ProviderBusy | ProviderAuth) and job.pending_record is not None:
+        # the next claim may have another key, for which the gate is open
+        return max(LOOK_UP_RETRY_SECONDS * (0.5 + chance() / 2), error.retry_after or 0)
     if isinstance(error, ProviderBusy | ProviderCredits | ProviderAuth | EndpointMissing):
         return 0
     if isinstance(error, ImageHostForbidden):

@@ -4,12 +4,14 @@ import pytest
 
 from sandbox.wait import wait_until
 from shared.jobs import OnUnknown, State
-from shared.store import keys, transitions
+from shared.store import keys, maintenance, transitions
+from shared.store.transitions import Signal
 from shared.store.usage import Spending, read_usage
 from tests.integration.conftest import Open
 from tests.support.worker_harness import WorkerHarness, at_work, spec
 from worker.generate import do_next_job
 
+TWO_TEAMS = "red:key-rrrr,blue:key-bbbb"
 UNKNOWN_RECORD = "b2c3d4e5-f6a7-8901-bcde-f12345678901"
 
 
@@ -18,9 +20,10 @@ def outcome(job_id: str, harness: WorkerHarness) -> tuple[State, int, int]:
     return job.state, job.calls, job.unknown_outcomes
 
 
-def lose_in_a_call(harness: WorkerHarness, record_id: str, *, key: int = 0) -> None:
-    """Lose a worker in a call that the provider has accepted under this record."""
-    held = harness.world.claim(lease_seconds=0, keys=(harness.context.keys[key],))
+def lose_in_a_call(harness: WorkerHarness, record_id: str) -> None:
+    """Lose a worker in a call with the first key, which the provider accepted under this record."""
+    held = harness.world.claim(lease_seconds=0, keys=harness.context.keys)
+    assert held.key == harness.context.keys[0]
     harness.world.call(held)
     harness.world.store.run(transitions.record_submitted(held, record_id))
     harness.world.rescue()
@@ -143,17 +146,96 @@ def test_a_stop_while_a_record_is_waited_for_gives_the_job_back_with_its_record(
 
 def test_a_record_is_looked_up_with_the_key_that_it_was_made_with(open_harness: Open) -> None:
     # given a call of one team's key that the worker was lost in
-    harness = open_harness(onemin_async=True, onemin_api_key="red:key-rrrr,blue:key-bbbb")
+    harness = open_harness(onemin_async=True, onemin_api_key=TWO_TEAMS)
     job_id = harness.accept()
     made = harness.context.keys[0]
-    held = harness.world.claim(lease_seconds=0, keys=(made,))
-    harness.world.call(held)
-    record = harness.provider.record(is_async=True)
-    harness.world.store.run(transitions.record_submitted(held, record["uuid"]))
-    harness.world.rescue()
+    lose_in_a_call(harness, harness.provider.record(is_async=True)["uuid"])
     # when a worker claims it with the other key, which has rested longer
     do_next_job(harness.context)
     # then
     assert outcome(job_id, harness) == (State.SUCCEEDED, 1, 0)
-    asked = {call["key"] for call in harness.provider.calls() if call["kind"] == "result"}
-    assert asked == {made.secret[-4:]}
+    assert asked_with(harness) == {made.secret[-4:]}
+
+
+def asked_with(harness: WorkerHarness) -> set[str]:
+    """Return the ends of the keys with which records were looked up."""
+    return {call["key"] for call in harness.provider.calls() if call["kind"] == "result"}
+
+
+def gate_of(harness: WorkerHarness) -> set[str]:
+    return {str(name) for name in harness.world.client.hkeys(keys.gate())}
+
+
+def test_a_look_up_that_is_refused_blames_its_own_key_and_waits(open_harness: Open) -> None:
+    # given a record of a key that is revoked before it is looked up
+    harness = open_harness(onemin_async=True, onemin_api_key=TWO_TEAMS)
+    job_id = harness.accept()
+    lose_in_a_call(harness, harness.provider.record(is_async=True)["uuid"])
+    made, well = harness.context.keys
+    harness.provider.good_keys([well.secret])
+    # when
+    do_next_job(harness.context)
+    # then
+    assert f"dead:{made.id}" in gate_of(harness)
+    assert f"dead:{well.id}" not in gate_of(harness)
+    job = harness.job(job_id)
+    assert (job.state, job.attempt, job.unknown_outcomes) == (State.QUEUED, 0, 0)
+    assert job.due_at is not None
+    # and when
+    harness.provider.good_keys(None)
+    harness.finish(job_id)
+    # then
+    assert outcome(job_id, harness) == (State.SUCCEEDED, 1, 0)
+    assert harness.paid() == 1
+
+
+def test_a_look_up_that_succeeds_shows_nothing_about_the_key_of_the_claim(
+    open_harness: Open,
+) -> None:
+    # given
+    harness = open_harness(onemin_async=True, onemin_api_key=TWO_TEAMS)
+    job_id = harness.accept()
+    lose_in_a_call(harness, harness.provider.record(is_async=True)["uuid"])
+    _, other = harness.context.keys
+    failures = f"fails:key:{other.id}"
+    harness.world.client.hset(keys.gate(), failures, "1")
+    # when
+    do_next_job(harness.context)
+    # then
+    assert outcome(job_id, harness) == (State.SUCCEEDED, 1, 0)
+    assert failures in gate_of(harness)
+
+
+def test_a_record_is_looked_up_with_a_usable_key_of_the_same_team(open_harness: Open) -> None:
+    # given
+    harness = open_harness(onemin_async=True, onemin_api_key="red:key-rrrr,red:key-ssss")
+    job_id = harness.accept()
+    lose_in_a_call(harness, harness.provider.record(is_async=True)["uuid"])
+    made, other = harness.context.keys
+    harness.world.store.run(maintenance.report_signal(Signal.key_dead(made.id)))
+    # when
+    do_next_job(harness.context)
+    # then
+    assert outcome(job_id, harness) == (State.SUCCEEDED, 1, 0)
+    assert asked_with(harness) == {other.secret[-4:]}
+
+
+@pytest.mark.parametrize(
+    ("on_unknown", "meant"),
+    [(OnUnknown.FAIL, (State.FAILED, 1, 1)), (OnUnknown.RETRY, (State.SUCCEEDED, 2, 1))],
+)
+def test_a_record_that_another_team_does_not_find_leaves_an_unknown_outcome(
+    open_harness: Open, on_unknown: OnUnknown, meant: tuple[State, int, int]
+) -> None:
+    # given a record whose key has been removed
+    harness = open_harness(onemin_async=True, onemin_api_key=TWO_TEAMS)
+    job_id = harness.accept(spec=spec(on_unknown=on_unknown), credits=3)
+    lose_in_a_call(harness, UNKNOWN_RECORD)
+    harness.context = harness.open_context(onemin_api_key="blue:key-bbbb")
+    [left] = harness.context.keys
+    # when
+    harness.finish(job_id)
+    # then
+    assert outcome(job_id, harness) == meant
+    assert spent(harness) == Spending(meant[1], 3 * meant[1])
+    assert f"fails:key:{left.id}" not in gate_of(harness)

@@ -11,6 +11,7 @@ from shared.errors import (
     ProviderDown,
     ProviderRejected,
     ProviderTimeout,
+    RequestBlocked,
     UnknownOutcome,
 )
 from shared.jobs import ProviderResult
@@ -265,7 +266,7 @@ def test_a_403_for_one_prompt_leaves_the_key_in_use() -> None:
         asked.append(f"{request.method} {request.url.path}")
         return BLOCKED if request.method == "POST" else httpx.Response(200, json={"aiRecord": None})
 
-    with pytest.raises(ProviderDown, match=r"refuses this request \(status 403\)") as caught:
+    with pytest.raises(ProviderDown, match="refuses this request") as caught:
         provider(handler).generate(REQUEST, key=KEY)
     assert "Attention Required" in caught.value.evidence
     assert asked == ["POST /api/features", f"GET /api/results/{NO_RECORD}"]
@@ -277,6 +278,15 @@ def test_a_403_rejects_the_key_unless_a_check_shows_that_it_works(
 ) -> None:
     with pytest.raises(ProviderAuth):
         provider(in_turn(BLOCKED, check)).generate(REQUEST, key=KEY)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_record_that_may_not_be_read_leaves_the_key_in_use(*, wait: bool) -> None:
+    well = httpx.Response(200, json={"aiRecord": None})
+    with pytest.raises(RequestBlocked):
+        provider(in_turn(BLOCKED, well)).look_up("r", key=KEY, wait=wait)
+    with pytest.raises(ProviderAuth):
+        provider(in_turn(BLOCKED, BLOCKED)).look_up("r", key=KEY, wait=wait)
 
 
 def test_a_401_rejects_the_key_without_a_check() -> None:

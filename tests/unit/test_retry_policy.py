@@ -29,6 +29,7 @@ from shared.errors import (
     ProviderRejected,
     ProviderTimeout,
     RecordLost,
+    RecordUnreadable,
     RequestBlocked,
     StorageDown,
     UnknownOutcome,
@@ -54,6 +55,7 @@ KINDS = (
     RecordLost,
     ProviderTimeout,
     UnknownOutcome,
+    RecordUnreadable,
     ImageExpired,
     ImageNotReady,
     ImageHostForbidden,
@@ -107,6 +109,7 @@ EndpointMissing  | again, free    | again, free   | again, free    | again, free
 RecordLost       | again, free    | again, free   | again, free    | again, free   | again, free
 ProviderTimeout  | again, unknown | fail, unknown | fail, unknown  | fail, unknown | fail, unknown
 UnknownOutcome   | again, unknown | fail, unknown | fail, unknown  | fail, unknown | fail, unknown
+RecordUnreadable | again, unknown | fail, unknown | fail, unknown  | fail, unknown | fail, unknown
 ImageExpired     | again, anew    | fail          | fail           | fail          | again, anew
 ImageNotReady    | again, free    | again, free   | again, free    | again, free   | again, free
 ImageHostForbidden | again, free  | again, free   | again, free    | again, free   | again, free
@@ -166,6 +169,7 @@ def test_the_table_has_every_error() -> None:
         (StorageDown(""), "hold storage 30000"),
         (EndpointMissing(""), "hold provider_down:model 30000"),
         (RecordLost(""), "none"),
+        (RecordUnreadable(""), "none"),
         (ProviderDown(""), "failed k1 team-1"),
         (RequestBlocked(""), "failed k1 team-1"),
         (UnknownOutcome(""), "failed k1 team-1"),
@@ -252,6 +256,15 @@ def test_where_the_gate_waits_the_job_does_not(kind: type[JobError]) -> None:
     assert set(waits(kind("", retry_after=9), 3)) == {0}
 
 
+@pytest.mark.parametrize("kind", [ProviderBusy, ProviderAuth])
+def test_a_look_up_waits_itself_because_the_gate_may_hold_another_key(kind: type[JobError]) -> None:
+    claimed = job(pending_record="r")
+    outcomes = [decide(claimed, kind("", retry_after=asks), key=KEY) for asks in (None, 20)]
+    least = [one.wait_seconds for one in outcomes if isinstance(one, Requeue)]
+    assert least[0] >= retry_policy.LOOK_UP_RETRY_SECONDS / 2
+    assert least[1] == 20
+
+
 def test_an_image_is_fetched_three_times_however_often_the_provider_was_down_before() -> None:
     bought = {"answer": ProviderResult("r", "https://x"), "state": State.FETCHING}
     before = ((State.CLAIMED, 1), (State.CALLING, 1), (State.QUEUED, 1), (State.CALLING, 2))
@@ -307,7 +320,9 @@ def test_calls_never_pass_two_whatever_the_provider_does() -> None:
             asks = now.answer is None
             kind = chance.choice(KINDS)
             happens_after_buying = kind in AFTER_PAYING
-            paid += asks and (happens_after_buying or kind in (UnknownOutcome, ProviderTimeout))
+            paid += asks and (
+                happens_after_buying or issubclass(kind, UnknownOutcome | ProviderTimeout)
+            )
             outcome = decide(now, error_of(kind), key=KEY, chance=chance.random)
             unknown = now.unknown_outcomes + outcome.unknown
             if isinstance(outcome, Fail):

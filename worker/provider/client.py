@@ -169,12 +169,18 @@ class OneMin:
         Return None if the provider knows no such record, so nothing was generated, or if it is
         unfinished without `wait`. Raise ProviderRejected or ContentRejected for a failed record,
         ProviderTimeout for one unfinished at the time limit, ProviderAuth, ProviderBusy or
-        ProviderDown if the look-up itself failed, Stopped if the process stops in the meantime.
+        ProviderDown if the look-up itself failed, RequestBlocked if the key works but may not read
+        this record, Stopped if the process stops in the meantime.
         """
         with deadline(self._timeout_seconds):
-            if wait:
-                return self._follow(record_id, key, request)
-            found = self._poll_record(record_id, key, request)
+            try:
+                if wait:
+                    return self._follow(record_id, key, request)
+                found = self._poll_record(record_id, key, request)
+            except ProviderAuth as error:
+                if record_id == NO_RECORD or not self._accepts(key):
+                    raise
+                raise _blocked(error) from error
             return found if isinstance(found, ProviderResult) else None
 
     def check_key(self, key: str) -> None:
@@ -232,8 +238,9 @@ class OneMin:
     def _accepts(self, key: str) -> bool:
         """Return whether a free check shows that the key works.
 
-        A firewall in front of 1min.ai answers 403 to single prompts. If that took the key out of
-        use, one such job would stop all others, again and again until its deadline.
+        A firewall in front of 1min.ai answers 403 to single prompts, and a record may belong to
+        another team. If that took the key out of use, one such job would stop all others, again and
+        again until its deadline.
         """
         try:
             self._poll_record(NO_RECORD, key, None)
@@ -311,7 +318,7 @@ class OneMin:
 
 
 def _blocked(error: ProviderAuth) -> RequestBlocked:
-    blocked = RequestBlocked("1min.ai refuses this request (status 403), but accepts the API key.")
+    blocked = RequestBlocked("1min.ai refuses this request, but accepts the API key.")
     blocked.evidence = error.evidence
     return blocked
 
