@@ -323,7 +323,8 @@ class Attempt:
             job.tenant,
             job.id,
             created_at_ms=job.created_at,
-            call=job.calls + 1,
+            # a look-up settles the last call, which is counted already
+            call=job.calls + (job.pending_record is None),
             prefix=self.context.settings.s3_prefix,
         )
         return replace(answer, object_name=name)

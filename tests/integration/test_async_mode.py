@@ -112,6 +112,24 @@ def test_a_worker_lost_in_the_call_after_a_lost_record_leaves_an_unknown_outcome
     assert outcome(job_id, harness) == (State.FAILED, 2, 1)
 
 
+def test_an_image_that_is_made_again_after_a_look_up_is_not_deleted_with_the_first(
+    open_harness: Open,
+) -> None:
+    # given
+    harness = open_harness(onemin_async=True)
+    job_id = harness.accept()
+    lose_in_a_call(harness, harness.provider.record(is_async=True)["uuid"])
+    harness.provider.images(state="status", status=404)
+    do_next_job(harness.context)
+    assert harness.job(job_id).regenerated == 1
+    harness.provider.images()
+    # when
+    job = harness.finish(job_id)
+    # then
+    assert job.image is not None
+    assert job.image.key not in harness.world.object_deletions()
+
+
 def test_an_image_that_is_not_ready_in_time_is_looked_up_again_and_not_bought_again(
     open_harness: Open,
 ) -> None:
