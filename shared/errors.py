@@ -33,6 +33,7 @@ DarkroomError
    ├─ ImageNotReady        image_expired             downloaded later, free
    ├─ ImageHostDown        image_expired             downloaded later, free, holds new calls
    ├─ ImageHostForbidden   image_expired             the same, until a setting is corrected
+   ├─ LookUpFailed         image_expired             downloaded and looked up later, free
    ├─ ImageInvalid         image_invalid
    ├─ ImageTooLarge        image_too_large
    ├─ FetchFailed          image_invalid             downloaded again
@@ -287,6 +288,14 @@ class ImageHostDown(JobError):
 
 class ImageHostForbidden(ImageHostDown):
     """The settings do not allow downloads from this image host."""
+
+
+class LookUpFailed(JobError):
+    """The URL of a paid image is not served, and its record cannot be read at the moment."""
+
+    code = ErrorCode.IMAGE_EXPIRED
+    retryable = True
+    costs_attempt = False
 
 
 class ImageInvalid(JobError):

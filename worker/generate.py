@@ -26,7 +26,11 @@ from shared.errors import (
     ImageTooLarge,
     Internal,
     JobError,
+    LookUpFailed,
     LostLease,
+    ProviderAuth,
+    ProviderBusy,
+    ProviderDown,
     ProviderRejected,
     RecordLost,
     RecordUnreadable,
@@ -261,12 +265,23 @@ class Attempt:
         )
 
     def _look_up_own(self, record_id: str | None) -> ProviderResult | None:
-        """Look up a paid call, once; also None if its record names no image of this job."""
+        """Look up a paid call, once; also None if its record names no image of this job.
+
+        Raise LookUpFailed if the record cannot be read, which says nothing about the image.
+        """
         try:
             found = self._look_up(record_id, wait=False)
         except (UnknownOutcome, ProviderRejected, ContentRejected, RequestBlocked):
             # the call is paid for, whatever its record says now: only its image is gone
             return None
+        except (ProviderAuth, ProviderBusy, ProviderDown) as error:
+            failure = LookUpFailed(
+                "The URL of the image is not served, and the record of the call cannot be read. "
+                f"{error}",
+                retry_after=error.retry_after,
+            )
+            failure.evidence = error.evidence
+            raise failure from error
         if found is None or self.context.run_until_acknowledged(
             transitions.claim_answer(self.claim, found)
         ):

@@ -22,6 +22,7 @@ from shared.errors import (
     ImageNotReady,
     Internal,
     JobError,
+    LookUpFailed,
     ModelGone,
     ProviderAuth,
     ProviderBusy,
@@ -63,6 +64,9 @@ STORAGE_RETRY_SECONDS = 5.0
 #: A paid image whose host is unavailable is downloaded later, after waits that double up to this:
 #: half of `IMAGE_HOLD_MS` (`shared.store.functions`), so that the waiting jobs keep new calls held.
 IMAGE_LATER_MOST_SECONDS = 30.0
+#: The same for an image whose record cannot be read: hundreds of such jobs stay below the rate
+#: limit of 1min.ai, which their look-ups share with new calls.
+LOOK_UP_LATER_MOST_SECONDS = 300.0
 #: Downloads of an image that is not served yet, after which new calls are held.
 NOT_READY_FETCHES = 3
 #: An image whose download is incomplete is downloaded this often before it counts as invalid.
@@ -239,17 +243,19 @@ def _wait(job: Job, error: JobError, chance: Chance) -> float:
         return 0
     if isinstance(error, ImageHostForbidden):
         return IMAGE_LATER_MOST_SECONDS * (0.5 + chance() / 2)
-    if isinstance(error, ImageHostDown | ImageNotReady):
-        return max(_fetch_later(job, chance), error.retry_after or 0)
+    if isinstance(error, ImageHostDown | ImageNotReady | LookUpFailed):
+        return max(_fetch_later(job, error, chance), error.retry_after or 0)
     if isinstance(error, StorageDown):
         return STORAGE_RETRY_SECONDS * (0.5 + chance() / 2)
     return max(_backoff(job.attempt, chance), error.retry_after or 0)
 
 
-def _fetch_later(job: Job, chance: Chance) -> float:
+def _fetch_later(job: Job, error: JobError, chance: Chance) -> float:
     """Return the seconds to the next download of a paid image: doubling, half of it random."""
+    is_look_up = isinstance(error, LookUpFailed)
+    longest = LOOK_UP_LATER_MOST_SECONDS if is_look_up else IMAGE_LATER_MOST_SECONDS
     # limited before it overflows: a host may be unavailable for days
-    most = min(2.0 ** min(_tries_to_fetch(job) - 1, 10), IMAGE_LATER_MOST_SECONDS)
+    most = min(2.0 ** min(_tries_to_fetch(job) - 1, 10), longest)
     return most * (0.5 + chance() / 2)
 
 

@@ -16,6 +16,9 @@ from shared.errors import (
     ContentRejected,
     ErrorCode,
     JobError,
+    ProviderAuth,
+    ProviderBusy,
+    ProviderDown,
     ProviderRejected,
     StoreError,
     UnknownOutcome,
@@ -462,6 +465,40 @@ def test_an_image_whose_record_no_longer_names_it_is_made_again_once(
     job = harness.run()
     # then
     assert facts(harness, job) == ("succeeded", None, 2, 2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [ProviderBusy("Slow down.", retry_after=40), ProviderAuth("No."), ProviderDown("No.")],
+)
+def test_a_paid_image_whose_record_cannot_be_read_waits_and_blames_no_key(
+    harness: WorkerHarness, failure: JobError
+) -> None:
+    # given
+    harness.provider.behave({"fault": "download_status", "status": 403, "times": 9})
+    good = harness.context
+    look_ups_have(failure, harness)
+    job_id = harness.accept()
+    # when
+    for _ in range(8):
+        harness.world.come_due(job_id)
+        harness.world.sweep()
+        do_next_job(harness.context)
+    # then
+    job = harness.job(job_id)
+    assert (job.state, job.attempt, job.calls) == (State.QUEUED, 0, 1)
+    assert job.answer is not None
+    assert waiting_on(harness.world.read(job_id)) == "image_host"
+    assert job.due_at is not None
+    assert job.due_at - job.history[-1].at >= 1000 * (failure.retry_after or 1)
+    assert not any(
+        name.startswith(("hold:", "dead:", "fails:"))
+        for name in map(str, harness.world.client.hkeys(keys.gate()))
+    )
+    # and when
+    harness.context = good
+    # then
+    assert facts(harness, harness.finish(job_id)) == ("succeeded", None, 1, 1, 0, 0)
 
 
 def test_a_retry_makes_an_image_again_whose_record_no_longer_names_it(

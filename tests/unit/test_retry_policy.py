@@ -21,6 +21,7 @@ from shared.errors import (
     ImageTooLarge,
     Internal,
     JobError,
+    LookUpFailed,
     ModelGone,
     ProviderAuth,
     ProviderBusy,
@@ -59,6 +60,7 @@ KINDS = (
     ImageExpired,
     ImageNotReady,
     ImageHostForbidden,
+    LookUpFailed,
     ImageInvalid,
     ImageTooLarge,
     FetchFailed,
@@ -113,6 +115,7 @@ RecordUnreadable | again, unknown | fail, unknown | fail, unknown  | fail, unkno
 ImageExpired     | again, anew    | fail          | fail           | fail          | again, anew
 ImageNotReady    | again, free    | again, free   | again, free    | again, free   | again, free
 ImageHostForbidden | again, free  | again, free   | again, free    | again, free   | again, free
+LookUpFailed     | again, free    | again, free   | again, free    | again, free   | again, free
 ImageInvalid     | fail           | fail          | fail           | fail          | fail
 ImageTooLarge    | fail           | fail          | fail           | fail          | fail
 FetchFailed      | again          | fail          | again          | again         | again
@@ -182,6 +185,7 @@ def test_the_table_has_every_error() -> None:
         (ImageHostDown("", host="images.example"), "unfetched images.example"),
         (ImageHostForbidden("", host="images.example"), "unfetched images.example"),
         (ImageNotReady(""), "none"),
+        (LookUpFailed(""), "none"),
         (FetchFailed(""), "none"),
         (Internal(""), "none"),
     ],
@@ -305,8 +309,8 @@ def test_a_second_defect_in_a_row_ends_the_job_and_other_troubles_before_do_not(
 
 
 AFTER_PAYING = (
-    *(ImageExpired, ImageNotReady, ImageHostForbidden, ImageInvalid, ImageDamaged),
-    *(FetchFailed, StorageDown),
+    *(ImageExpired, ImageNotReady, ImageHostForbidden, LookUpFailed, ImageInvalid),
+    *(ImageDamaged, FetchFailed, StorageDown),
 )
 
 
@@ -371,6 +375,16 @@ def test_waits_for_an_image_host_double_and_stay_within_half_of_the_hold() -> No
         *(1, 2, 4, 8, 16, 30, 30, 30)
     ]
     assert 2 * retry_policy.IMAGE_LATER_MOST_SECONDS * 1000 <= IMAGE_HOLD_MS
+
+
+def test_waits_for_a_record_that_cannot_be_read_double_and_are_at_least_as_long_as_asked() -> None:
+    def wait(count: int, **asks: float) -> float:
+        outcome = decide(fetched(count), LookUpFailed("", **asks), key=KEY, chance=lambda: 1.0)
+        assert isinstance(outcome, Requeue)
+        return outcome.wait_seconds
+
+    assert [wait(count) for count in (1, 2, 6, 9, 90)] == [1, 2, 32, 256, 300]
+    assert wait(1, retry_after=40) == 40
 
 
 def test_an_image_that_is_not_served_yet_holds_new_calls_only_after_some_fetches() -> None:
