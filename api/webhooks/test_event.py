@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from api.context import AppContext, Context, CurrentTenant
 from api.json_body import JsonBody
-from api.problems import BODY, problems
+from api.problems import BODY, problems, tenant_gone
 from api.routing import tenant_router
 from api.webhooks.endpoints import existing
 from api.webhooks.responses import DeliveryAttempt, attempt_shown, json_response
@@ -70,7 +70,7 @@ async def send_test_event(
     If no worker picks it up in time, the status is `pending`; read the delivery later.
     """
     webhook = to_stored({**body.model_dump(mode="json"), "events": []})
-    return await send(parts, principal.tenant, webhook)
+    return await send(parts, principal.tenant, webhook, api_key=principal.key_id)
 
 
 @router.post(
@@ -86,7 +86,7 @@ async def test_endpoint(parts: Context, principal: CurrentTenant, endpoint_id: s
     Return the exact request and its result, as `POST /v1/webhooks/test` does.
     """
     endpoint = await existing(parts, endpoint_id, principal.tenant)
-    return await send(parts, principal.tenant, webhook_of(endpoint))
+    return await send(parts, principal.tenant, webhook_of(endpoint), api_key=principal.key_id)
 
 
 def webhook_of(endpoint: Endpoint) -> Mapping[str, Any]:
@@ -99,20 +99,31 @@ def wait_seconds(settings: Settings) -> float:
     return QUEUE_SECONDS + settings.webhook_timeout_seconds + CHECK_SECONDS
 
 
-def queue_call(owner: str, webhook: Mapping[str, Any]) -> tuple[str, Command[None]]:
-    """Return the id of a test event, and the command that queues it for an endpoint."""
+def queue_call(
+    owner: str, webhook: Mapping[str, Any], api_key: str = ""
+) -> tuple[str, Command[str]]:
+    """Return the id of a test event, and the command that queues it for an endpoint.
+
+    `api_key` is that of the owner's request, '' for operators.
+    """
     delivery_id = ids.message_id()
     data = {"id": delivery_id, "status": "test", "version": 1, "run": 1, "metadata": {}}
     host = delivery_host(webhook["url"])
-    return delivery_id, send_test(delivery_id, tenant=owner, host=host, webhook=webhook, data=data)
+    call = send_test(
+        delivery_id, tenant=owner, api_key=api_key, host=host, webhook=webhook, data=data
+    )
+    return delivery_id, call
 
 
-async def send(parts: AppContext, tenant: str, webhook: Mapping[str, Any]) -> Response:
-    """Queue a test event, wait for its result, and write both."""
-    delivery_id, call = queue_call(tenant, webhook)
+async def send(
+    parts: AppContext, tenant: str, webhook: Mapping[str, Any], *, api_key: str = ""
+) -> Response:
+    """Queue a test event, wait for its result, and write both; see `queue_call`."""
+    delivery_id, call = queue_call(tenant, webhook, api_key)
     with parts.notifications.subscribe(delivery_id) as subscription:
         ends_at = time.monotonic() + wait_seconds(parts.settings)
-        await parts.committer.run(call)
+        if await parts.committer.run(call) == "gone":
+            raise tenant_gone()
         while True:
             entry = await _read(parts, delivery_id, tenant)
             if is_settled(entry) or parts.notifications.closing:

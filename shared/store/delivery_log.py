@@ -180,15 +180,20 @@ def send_test(
     host: str,
     webhook: Mapping[str, Any],
     data: Mapping[str, Any],
-) -> Command[None]:
-    """Queue a test event: sent once, by a worker, and kept for minutes under its id."""
+    api_key: str = "",
+) -> Command[str]:
+    """Queue a test event: sent once, by a worker, and kept for minutes under its id.
+
+    Return `ok`, or `gone` if the tenant of `api_key` ('' for none) was deleted meanwhile.
+    """
     operation = operations.SendTest(
         id=delivery_id,
         tenant=tenant,
+        api_key=api_key,
         host=host,
         url=webhook["url"],
         type=TEST_TYPE,
         webhook=orjson.dumps(webhook).decode(),
         data=orjson.dumps(data).decode(),
     )
-    return Command(operation, lambda _: None)
+    return Command(operation, str)

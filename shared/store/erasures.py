@@ -19,7 +19,8 @@ from shared.store.job_queries import Filter
 
 #: Unfinished erasures that a tenant may have.
 ERASURES_MAX = 10
-#: Endpoints that one call of `delete_tenant` deletes, so that Redis is never blocked for long.
+#: Endpoints and test events that one call of `delete_tenant` deletes, so that Redis is never
+#: blocked for long.
 ENDPOINTS_AT_ONCE = 500
 _ID = re.compile(rf"{ERASURE_PREFIX}[0-9a-f]{{32}}")
 #: Keys of a tenant that stay: its usage by day, without its tags, and for a while the record that
@@ -150,7 +151,7 @@ def delete_tenant(
 ) -> Command[Literal["ok", "more", "busy"]]:
     """Delete what a tenant has in shared keys: `busy` while it still has jobs.
 
-    `more`: `most` endpoints were deleted; call again until it is `ok`.
+    `more`: `most` endpoints or test events were deleted; call again until it is `ok`.
     """
     return Command(operations.DeleteTenant(tenant, most), str)  # type: ignore[arg-type]  # a word
 

@@ -711,6 +711,7 @@ class ScheduleObjectDeletions(Operation):
 class SendTest(Operation):
     id: str
     tenant: str
+    api_key: str
     host: str
     url: str
     type: str

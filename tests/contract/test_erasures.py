@@ -9,7 +9,16 @@ import pytest
 from shared.api_keys import TENANT_SCOPES, new_key
 from shared.errors import LostLease, TenantDeleting
 from shared.history.search import JobFilter
-from shared.store import api_keys, archive, endpoints, erasures, job_submission, keys, tenants
+from shared.store import (
+    api_keys,
+    archive,
+    delivery_log,
+    endpoints,
+    erasures,
+    job_submission,
+    keys,
+    tenants,
+)
 from shared.store.archive import DECIDE_MS
 from shared.store.audit import AuditContext
 from shared.store.command import Command
@@ -250,6 +259,29 @@ def test_a_deleted_tenant_sets_no_secret_of_the_next_one_of_its_name(history: Hi
     assert create(history) is None
     assert rotate() == "gone"
     assert history.world.store.run(endpoints.read_webhook_secret("acme")) == "whsec_"
+
+
+def test_a_deleted_tenant_sends_no_test_event(history: HistoryWorld) -> None:
+    def send(api_key: str = "the-key-of-the-first") -> str:
+        call = delivery_log.send_test(
+            "msg_t",
+            tenant="acme",
+            api_key=api_key,
+            host="a.example",
+            webhook={"url": "https://a.example/hook"},
+            data={},
+        )
+        return history.world.store.run(call)
+
+    create(history)
+    begin_tenant(history)
+    assert send() == "gone"
+    erase(history)
+    assert send() == "gone"
+    assert create(history) is None
+    assert send() == "gone"
+    assert history.world.claim_delivery() is None
+    assert send(api_key="") == "ok"
 
 
 def test_the_endpoints_of_a_tenant_are_deleted_step_by_step(history: HistoryWorld) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from shared.store import delivery_log, keys, maintenance
+from shared.errors import LostLease
+from shared.store import delivery_log, erasures, keys, maintenance
 from shared.store.deliveries import Delivery
 from tests.support.growth import commands
 from tests.support.queue_invariants import assert_true
@@ -63,6 +64,23 @@ def send_all(world: World) -> list[Delivery]:
         world.settle(one, "delivered", in_time=True)
         found.append(one)
     return found
+
+
+def send_test(world: World, number: int = 1, *, tenant: str = "acme", host: str = "a.test") -> str:
+    """Queue a test event; return its id."""
+    name = f"msg_test_{number}"
+    call = delivery_log.send_test(
+        name, tenant=tenant, host=host, webhook={"url": f"https://{host}/hook"}, data={}
+    )
+    world.store.run(call)
+    return name
+
+
+def delete_tenant(world: World, tenant: str) -> None:
+    """Delete what a tenant has in shared keys, then its own keys, as a worker does."""
+    while world.store.run(erasures.delete_tenant(tenant, most=2)) == "more":
+        pass
+    world.store.delete_keys(erasures.keys_of_tenant(tenant).fullmatch)
 
 
 def prove(world: World, tenant: str, *hosts: str) -> None:
@@ -308,12 +326,52 @@ def test_slots_and_threads_of_a_lost_process_are_free_again(world: World) -> Non
 def test_a_test_event_goes_before_all_else_of_its_tenant(world: World) -> None:
     live(world, 2)
     end_jobs(world, "acme", *many("a", 5), "tried.test")
-    webhook = {"url": "https://tried.test/hook"}
-    call = delivery_log.send_test(
-        "msg_test_1", tenant="acme", host="tried.test", webhook=webhook, data={}
-    )
-    world.store.run(call)
+    send_test(world, host="tried.test")
     assert world.delivery().is_test
+
+
+def test_a_tenant_that_is_deleted_with_test_events_delays_nobody(world: World) -> None:
+    live(world, 8)
+    for number in range(4):
+        send_test(world, number, tenant="gone", host="b0")
+    sending = [world.delivery(), world.delivery()]
+    send_test(world, 4, tenant="gone", host="gone.test")
+    # the others wait for a slot and for a thread
+    assert world.client.zrange(keys.full_host("b0"), 0, -1) == ["gone"]
+    delete_tenant(world, "gone")
+    assert world.client.keys("*msg_test_*") == []
+    for one in sending:
+        with pytest.raises(LostLease):
+            world.settle(one, "release")
+    assert not [one for one in world.client.keys("*") if "gone" in str(one)]
+    end_jobs(world, "acme", *many("b", 3))
+    assert len(send_all(world)) == 3
+    assert_true(world)
+
+
+def test_a_tenant_without_a_record_in_the_queue_loses_its_turn(world: World) -> None:
+    live(world, 4)
+    send_test(world, tenant="gone")
+    # as versions did that deleted a tenant's keys only
+    world.store.delete_keys(erasures.keys_of_tenant("gone").fullmatch)
+    world.client.delete(keys.delivery("msg_test_1"))
+    end_jobs(world, "acme", *many("b", 3))
+    assert len(send_all(world)) == 3
+    assert_true(world)
+
+
+def test_a_test_event_that_expires_while_its_worker_is_lost_frees_its_thread(
+    world: World,
+) -> None:
+    live(world, 2)
+    name = send_test(world)
+    world.delivery()
+    world.client.delete(keys.delivery(name))
+    world.lose_lease(name, "deliveries")
+    assert world.rescue().rescued == ()
+    assert world.client.hlen(keys.sending()) == 0
+    assert world.client.hget(STATE, "unproven") == "0"
+    assert_true(world)
 
 
 def keep_as_before(world: World, host: str) -> list[str]:

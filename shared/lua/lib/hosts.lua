@@ -223,6 +223,17 @@ local function charge(tenant, tag, start)
   redis.call('HSET', q.state, 'round', util.int(start))
 end
 
+-- Remove a tenant's tag that its record does not name, and count what is claimable, because its record is gone.
+local function drop_tag(tag)
+  redis.call('ZREM', keys.delivery_tenants, tag)
+  local claimable = 0
+  for _, other in ipairs(redis.call('ZRANGE', keys.delivery_tenants, 0, -1)) do
+    local ready = redis.call('HGET', keys.delivery_tenant(string.sub(other, 17)), 'ready')
+    claimable = claimable + (tonumber(ready) or 0)
+  end
+  redis.call('HSET', q.state, 'claimable', claimable)
+end
+
 -- Take the fairest delivery. Return nil if nothing may be sent, false if the first one examined may not be: the next
 -- call finds another.
 function M.pop()
@@ -235,6 +246,8 @@ function M.pop()
   elseif host then
     charge(tenant, first[1], tonumber(first[2]))
     id = take(tenant, host, turns, is_unproven)
+  elseif redis.call('HGET', keys.delivery_tenant(tenant), 'tag') ~= first[1] then
+    drop_tag(first[1])
   end
   reschedule_tenant(tenant, false)
   if not id then relieve() end
@@ -263,6 +276,38 @@ function M.release(delivery)
   end
   admit(host, C.max_per_host - math.max(used, 0))
   if is_unproven then relieve() end
+end
+
+-- Return the hosts to which a tenant has a line. A line without a turn waits for a slot of a host that is being sent to.
+local function hosts_of(tenant)
+  local found = redis.call('ZRANGE', keys.responsive_hosts(tenant), 0, -1)
+  util.append(found, redis.call('ZRANGE', keys.unproven_hosts(tenant), 0, -1))
+  for _, id in ipairs(redis.call('HKEYS', keys.sending)) do
+    local _, _, host = threads_of(id)
+    if redis.call('ZSCORE', keys.full_host(host), tenant) then found[#found + 1] = host end
+  end
+  return found
+end
+
+-- Delete the deliveries of a tenant that has no jobs and no events any more: test events, in lines or being sent. Return
+-- whether that was all: of those in lines at most `most` are deleted.
+function M.delete_tests(tenant, most)
+  for _, id in ipairs(redis.call('HKEYS', keys.sending)) do
+    local _, sender = threads_of(id)
+    if sender == tenant then
+      M.release({ id = id })
+      redis.call('DEL', keys.delivery(id))
+    end
+  end
+  for _, host in ipairs(hosts_of(tenant)) do
+    for _, id in ipairs(redis.call('ZRANGE', keys.delivery_line(tenant, host), 0, most - 1)) do
+      M.dequeue({ id = id, tenant = tenant, host = host })
+      redis.call('DEL', keys.delivery(id))
+      most = most - 1
+      if most == 0 then return false end
+    end
+  end
+  return true
 end
 
 -- Record whether a host responded in time. What one tenant learns counts for that tenant alone.

@@ -1,8 +1,9 @@
 #!lua
 -- Create one signed test delivery, sent once and kept for minutes; it does not affect its endpoint's health.
--- Returns 'ok'
-local args, clock, endpoints, hosts, keys, outbox, permits, queue, util = ... -- requires
+-- Returns 'ok' | 'gone' (the tenant is deleted)
+local args, clock, endpoints, hosts, keys, limits, outbox, permits, queue, util = ... -- requires
 if redis.call('EXISTS', keys.delivery(args.id)) == 1 then return 'ok' end
+if limits.is_gone(args.tenant, args.api_key) then return 'gone' end
 local now = clock.now()
 redis.call(
   'HSET',

@@ -38,7 +38,8 @@ local function begin()
   return true, rescue_after
 end
 
--- Return the members that are due. One without a record is dropped, because it would stop every later sweep.
+-- Return the members that are due. One without a record is dropped, because it would stop every later sweep; a test event
+-- may expire while it is sent.
 local function due_members(key, record)
   local found = {}
   local ids = redis.call('ZRANGE', key, '-inf', now, 'BYSCORE', 'LIMIT', 0, left)
@@ -46,6 +47,8 @@ local function due_members(key, record)
   for _, id in ipairs(ids) do
     if redis.call('EXISTS', record(id)) == 1 then
       found[#found + 1] = id
+    elseif key == queue.deliveries.leases then
+      hosts.release({ id = id })
     else
       redis.call('ZREM', key, id)
     end
