@@ -81,7 +81,7 @@ async def get_all_deliveries(
 ) -> Response:
     """List the deliveries of all tenants, newest first. A page may be short and have a cursor.
 
-    With `status=failed`, deliveries are ordered by when they failed.
+    With `status=failed` and no `job_id`, deliveries are ordered by when they failed.
     """
     page = await parts.records.deliveries(
         query.tenant or "",

@@ -45,7 +45,7 @@ async def get_deliveries(
 ) -> Response:
     """List deliveries, newest first. A page may be short and still have a cursor for the next one.
 
-    With `status=failed`, deliveries are ordered by when they failed.
+    With `status=failed` and no `job_id`, deliveries are ordered by when they failed.
     """
     page = await parts.records.deliveries(
         principal.tenant,

@@ -344,7 +344,7 @@ export interface paths {
          * Get Deliveries
          * @description List deliveries, newest first. A page may be short and still have a cursor for the next one.
          *
-         *     With `status=failed`, deliveries are ordered by when they failed.
+         *     With `status=failed` and no `job_id`, deliveries are ordered by when they failed.
          */
         get: operations["get_deliveries"];
         put?: never;

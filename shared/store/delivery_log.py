@@ -75,7 +75,8 @@ def list_deliveries(
 ) -> Command[DeliveryPage]:
     """List deliveries of a tenant ('' for all), newest first; scan at most `scan_limit` records.
 
-    Failed ones are ordered by when they failed; those of one job are returned at once.
+    Failed ones are ordered by when they failed, unless they are those of one job, all of which are
+    scanned.
     """
     operation = operations.ListDeliveries(
         tenant=tenant,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from shared.batches import BatchSpec
+from shared.jobs import DeliveryState
 from shared.store import deliveries, delivery_log, endpoints, erasures, keys
 from shared.store.endpoints import EndpointSettings
 from tests.contract.test_bulk import audit_context
@@ -80,6 +81,27 @@ def test_each_event_is_written_once_to_each_endpoint_that_is_subscribed_to_it(wo
     assert all(one.startswith(f"msg_{job_id[4:]}_1_") for one in ids)
     assert {one.id for one in listed(world, job_id=job_id).entries} == ids
     assert_true(world)
+
+
+@pytest.mark.parametrize("wanted", [None, DeliveryState.FAILED])
+def test_pages_of_a_job_s_deliveries_have_each_of_them_once(
+    world: World, wanted: DeliveryState | None
+) -> None:
+    for name in "abcdef":
+        subscribe(world, name)
+    job_id = world.accept()
+    world.cancel(job_id)
+    for _ in range(6):
+        world.pass_a_millisecond()  # they fail later than they were created
+        settle(world, world.delivery(), "failed")
+    found: list[delivery_log.Entry] = []
+    below = None
+    while not found or below:
+        page = listed(world, job_id=job_id, state=wanted, limit=1, below=below)
+        found += page.entries
+        below = page.below
+        assert below is None or below == delivery_log.Cursor(found[-1].created_at, found[-1].id)
+    assert len(found) == len({one.id for one in found}) == 6
 
 
 @pytest.mark.parametrize("end", ["cancel", "fail", "deadline", "cancel in a batch"])

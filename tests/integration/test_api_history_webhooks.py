@@ -95,6 +95,23 @@ def test_the_log_of_deliveries_reads_the_same_from_both(
     assert {one["status"] for one in attempts} == {200, 500}
 
 
+def test_pages_of_a_job_s_failed_deliveries_have_each_of_them_once(service: HistoryService) -> None:
+    job_id = service.end("canceled", webhook={"url": "https://a.example/hook"})
+    for _ in range(2):
+        assert service.client.post(f"/v1/jobs/{job_id}/retry").status_code == 200
+        service.end_next("canceled", job_id)
+    for _ in range(3):
+        service.history.world.pass_a_millisecond()  # they fail later than they were created
+        service.deliver_next("failed")
+    wanted: dict[str, Any] = {"job_id": job_id, "status": "failed", "limit": 1}
+    found = listed(service.client, DELIVERIES, **wanted)
+    assert len(found) == len(set(found)) == 3
+    assert listed(service.operator, OF_ALL, **wanted) == found
+    service.archive()
+    assert service.is_only_archived(job_id)
+    assert listed(service.client, DELIVERIES, **wanted) == found
+
+
 def test_the_webhook_of_an_archived_job_is_sent_again(
     service: HistoryService, inbox: WebhookReceiver
 ) -> None:

@@ -73,11 +73,11 @@ class HistoryService:
         image = Image(key, "image/webp", 1344, 768, len(BYTES), sha256)
         return transitions.succeed(held, image, download=0.1, store=0.1)
 
-    def deliver_next(self) -> str:
-        """Deliver the next webhook in line; return the id of the delivery."""
+    def deliver_next(self, outcome: str = "delivered") -> str:
+        """Settle the next webhook in line; return the id of the delivery."""
         world = self.history.world
         delivery = world.delivery()
-        world.store.run(deliveries.settle_delivery(delivery, "delivered", attempt=ATTEMPT))
+        world.store.run(deliveries.settle_delivery(delivery, outcome, attempt=ATTEMPT))
         return delivery.id
 
     def archive(self, *job_ids: str) -> None:

@@ -3,23 +3,31 @@
 -- Returns { time, id to go on below ('' at the end), { id, url, record... }, ... }; of the log only
 --       the last attempt
 local args, keys, outbox, util = ... -- requires
-local index = args.state == 'failed' and keys.failed_deliveries(args.tenant) or keys.deliveries(args.tenant)
+local owner = args.job_id ~= '' and redis.call('HGET', keys.job(args.job_id), 'tenant') or args.tenant
+local by_failure = args.state == 'failed' and args.job_id == ''
+local index = by_failure and keys.failed_deliveries(owner) or keys.deliveries(owner)
 local most, looked = tonumber(args.limit), tonumber(args.scan_limit)
+
+-- Return the deliveries of the job, in the order of the index.
+local function of_job()
+  if args.tenant ~= '' and owner ~= args.tenant then return {} end
+  local ids, created = outbox.for_subject(args.job_id, keys.job(args.job_id)), {}
+  for _, id in ipairs(ids) do
+    created[id] = tonumber(redis.call('ZSCORE', index, id)) or 0
+  end
+  table.sort(ids, function(one, other)
+    if created[one] ~= created[other] then return created[one] > created[other] end
+    return one > other
+  end)
+  return ids
+end
 
 -- Return the candidate ids, and whether there may be more.
 local function candidates()
-  if args.job_id == '' then
-    local from = args.before_ms ~= '' and args.before_ms or '+inf'
-    local ids = redis.call('ZRANGE', index, from, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, looked)
-    return ids, #ids == looked
-  end
-  local ids = {}
-  if args.tenant == '' or redis.call('HGET', keys.job(args.job_id), 'tenant') == args.tenant then
-    for _, id in ipairs(outbox.for_subject(args.job_id, keys.job(args.job_id))) do
-      table.insert(ids, 1, id)
-    end
-  end
-  return ids, false
+  if args.job_id ~= '' then return of_job(), false end
+  local from = args.before_ms ~= '' and args.before_ms or '+inf'
+  local ids = redis.call('ZRANGE', index, from, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, looked)
+  return ids, #ids == looked
 end
 
 local ids, more = candidates()
