@@ -82,7 +82,8 @@ def test_a_reused_image_makes_a_job_that_has_succeeded(world: World) -> None:
     assert queued_job.job.image == replace(IMAGE, key=COPY)
     assert [change.state for change in queued_job.job.history] == ["succeeded"]
     assert COPY not in world.object_deletions()
-    assert world.delivery().type == "job.succeeded"
+    webhook = world.delivery()
+    assert (webhook.type, webhook.job) == ("job.succeeded", queued_job.job)
     assert world.client.exists(keys.reserved_credits()) == 0
     assert world.client.zscore(keys.expiries(), job.id) == queued_job.job.expires_at
     # the copy lives longest, so it is what is found next

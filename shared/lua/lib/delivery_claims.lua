@@ -18,6 +18,7 @@ local LASTING = {
   'webhook_url',
   'webhook_events',
   'prompt_withheld',
+  'reused_from',
 }
 
 local function lasting(subject)
