@@ -4,12 +4,19 @@ The storage is read in threads; its connections are always released.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -29,10 +36,16 @@ _log = log(__name__)
 #: An image up to this size is read completely before sending, so that a slow client holds no
 #: storage connection.
 BUFFERED_BYTES = 2 * 1024 * 1024
-#: Larger images sent at once; further ones wait.
-STREAMS = 8
-#: Threads that read the storage, and connections to it.
+#: Larger images sent at once, each for as long as its client reads; further ones wait.
+STREAMS = 32
+#: Those of one tenant, so that slow clients of its images do not keep others from theirs.
+STREAMS_OF_TENANT = 8
+#: Larger images in memory at once, each for as long as the storage takes; further ones wait.
+WHOLE = 8
+#: Threads that read the storage.
 READERS = 16
+#: Connections to the storage.
+CONNECTIONS = READERS + STREAMS
 
 
 class Part(NamedTuple):
@@ -60,9 +73,15 @@ class ImageStreamer:
         self._storage = storage
         self._threads = threads
         self._streams = asyncio.Semaphore(STREAMS)
+        self._streams_of = WeakValueDictionary[str, asyncio.Semaphore]()
+        self._whole_images = asyncio.Semaphore(WHOLE)
 
-    async def response(self, part: Part, status: int, headers: dict[str, str]) -> Response:
+    async def response(
+        self, part: Part, tenant: str, status: int, headers: dict[str, str]
+    ) -> Response:
         """Return a response with these bytes; raise StorageDown, ObjectMissing, ObjectDamaged.
+
+        `tenant` is the one whose image it is.
 
         A small image is verified before any byte, also of a range, is sent. Of a larger one, the
         last chunk is held back until it is verified, and not sent if the image is damaged.
@@ -70,13 +89,11 @@ class ImageStreamer:
         if part.image.bytes <= BUFFERED_BYTES:
             data = await self.whole(part.image)
             return Response(data[part.first : part.first + part.length], status, headers)
-        await self._streams.acquire()
-        try:
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(self._stream(tenant))
             opened = await self.in_thread(partial(self._open, part.image.key))
-        except BaseException:
-            self._streams.release()
-            raise
-        return Streaming(opened, part, self, status, headers)
+            held.push_async_callback(self._close, opened)
+            return Streaming(opened, part, self, held.pop_all(), status, headers)
 
     async def whole(self, image: Image) -> bytes:
         """Return the bytes of an image; raise StorageDown, ObjectMissing, ObjectDamaged."""
@@ -108,21 +125,24 @@ class ImageStreamer:
         """Run what blocks in a thread."""
         return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    def release(self) -> None:
-        """Allow the next large image."""
-        self._streams.release()
-
     async def next_chunk(self, chunks: Iterator[bytes], key: str) -> bytes:
         """Read the next chunk of an object; empty at the end."""
         return await self.in_thread(partial(self._next, chunks, key))
 
-    async def close(self, opened: StoredObject) -> None:
+    async def _close(self, opened: StoredObject) -> None:
         """Release the connection, also after a disconnect."""
         await asyncio.shield(self.in_thread(opened.close))
 
+    @asynccontextmanager
+    async def _stream(self, tenant: str) -> AsyncIterator[None]:
+        """Limit the large images being sent; a tenant over its share waits for its own only."""
+        share = self._streams_of.setdefault(tenant, asyncio.Semaphore(STREAMS_OF_TENANT))
+        async with share, self._streams:
+            yield
+
     def _turn(self, image: Image) -> AbstractAsyncContextManager[None]:
-        """Limit the large images in memory."""
-        return nullcontext() if image.bytes <= BUFFERED_BYTES else self._streams
+        """Limit the large images in memory; no client can make one wait by reading slowly."""
+        return nullcontext() if image.bytes <= BUFFERED_BYTES else self._whole_images
 
     def _open(self, key: str) -> StoredObject:
         with metrics.STORAGE_SECONDS.labels("read").time(), _counted("read", key):
@@ -173,12 +193,13 @@ class Streaming(Response):
         opened: StoredObject,
         part: Part,
         images: ImageStreamer,
+        held: AsyncExitStack,
         status: int,
         headers: dict[str, str],
     ) -> None:
-        """Take an open object; it is closed after sending or failing."""
+        """Take an open object, and what to release after sending or failing."""
         super().__init__(None, status, {**headers, "content-length": str(part.length)})
-        self._opened = opened
+        self._held = held
         self._key = part.image.key
         self._chunks = verified(
             opened,
@@ -196,8 +217,7 @@ class Streaming(Response):
             await self._send_all(send, gone)
         finally:
             gone.cancel()
-            self._images.release()
-            await self._images.close(self._opened)
+            await self._held.aclose()
 
     async def _send_all(self, send: Send, gone: "asyncio.Task[None]") -> None:
         # a fault in the first chunk can still become a problem response

@@ -37,7 +37,7 @@ from api.compat.replicate.errors import answer as replicate_problem
 from api.context import AppContext
 from api.cors import Cors
 from api.errors import add_handlers
-from api.image_streaming import READERS, ImageStreamer
+from api.image_streaming import CONNECTIONS, READERS, ImageStreamer
 from api.jobs import events as job_events
 from api.jobs import image
 from api.jobs import routes as jobs
@@ -181,7 +181,7 @@ def _checked(settings: Settings | None) -> tuple[Settings, Tracer, Storage]:
     try:
         checked = settings or load_settings(*S3_KEYS)
         require(checked, *S3_KEYS)
-        storage = Storage.from_settings(checked, concurrency=READERS)
+        storage = Storage.from_settings(checked, concurrency=CONNECTIONS)
         tracer = open_tracer(checked, "api")
         _refuse_workers()
     except InvalidSettings as error:

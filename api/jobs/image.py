@@ -122,7 +122,7 @@ async def get_image(
         return await _preview(request, parts, job_id, image, query)
     if query.redirect:
         return await _redirect(parts, image.key, image.content_type, file_name(job_id, image))
-    return await _bytes(request, parts, job_id, image, _cache_control(query))
+    return await _bytes(request, parts, queued_job.job, image, _cache_control(query))
 
 
 def _check_signature(parts: AppContext, job_id: str, expires: str, signature: str) -> None:
@@ -180,9 +180,9 @@ async def _preview(
 
 
 async def _bytes(
-    request: Request, parts: AppContext, job_id: str, image: Image, cache_control: str
+    request: Request, parts: AppContext, job: Job, image: Image, cache_control: str
 ) -> Response:
-    headers = _headers(f'"{image.sha256}"', file_name(job_id, image), ranges="bytes")
+    headers = _headers(f'"{image.sha256}"', file_name(job.id, image), ranges="bytes")
     headers["Cache-Control"] = cache_control
     etags = if_none_match(request.headers)
     if etags is not None and etag_matches(etags, image.sha256):
@@ -196,7 +196,7 @@ async def _bytes(
     wanted = Part(image, part)
     if is_head(request):
         return Response(None, status, {**headers, "content-length": str(wanted.length)})
-    return await parts.images.response(wanted, status, headers)
+    return await parts.images.response(wanted, job.tenant, status, headers)
 
 
 def _cache_control(query: _ImageQuery) -> str:

@@ -2,19 +2,23 @@
 
 import hashlib
 import io
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from api.image_streaming import STREAMS
+from api.image_streaming import STREAMS_OF_TENANT
 from sandbox.wait import wait_until
 from shared.jobs import Image
 from shared.signing import ImageUrlSigner
 from shared.store.audit import AuditContext
 from shared.store.image_urls import read_signing_keys, rotate_signing_key
+from tests.integration.test_api_wire import dial
 from tests.support import lying_storage as lies
 from tests.support.api_server import ApiServer, problem, served, settings, tenant_at
 from tests.support.lying_storage import Liar, Lie, lying_before
@@ -276,10 +280,41 @@ def test_clients_that_leave_do_not_keep_the_storage_busy(
     api_server: ApiServer, s3: S3Server
 ) -> None:
     job_id, _ = store_image(api_server, s3, LARGE)
-    for _ in range(3 * STREAMS):
+    for _ in range(3 * STREAMS_OF_TENANT):
         with api_server.client.stream("GET", path(job_id)) as answer:
             assert next(answer.iter_raw(1000))
     assert api_server.client.get(path(job_id)).content == LARGE
+
+
+@pytest.fixture
+def slow_readers(url: str, empty_redis_url: str, s3: S3Server) -> Iterator[ApiServer]:
+    """A tenant whose large image is being read by as many clients as may, none of which goes on."""
+    with ExitStack() as stack:
+        api_server = stack.enter_context(tenant_at(url, empty_redis_url))
+        signed = url_of(api_server, store_image(api_server, s3, LARGE)[0])
+        for _ in range(STREAMS_OF_TENANT):
+            slow = stack.enter_context(dial(url))
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.sendall(f"GET {signed} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+            assert slow.recv(1)  # its answer has begun
+        yield api_server
+
+
+def test_slow_clients_of_one_tenant_keep_no_other_from_its_images(
+    slow_readers: ApiServer, empty_redis_url: str, s3: S3Server
+) -> None:
+    with tenant_at(slow_readers.url, empty_redis_url) as other:
+        # one worker for both: the claims of two would have the same names
+        job_id, _ = store_image(replace(other, world=slow_readers.world), s3, LARGE)
+        assert other.client.get(path(job_id), timeout=10).content == LARGE
+
+
+def test_slow_clients_of_a_tenant_do_not_make_it_pay_for_an_image_that_is_there(
+    slow_readers: ApiServer,
+) -> None:
+    (source,) = slow_readers.client.get("/v1/jobs").json()["data"]
+    again = slow_readers.create(input=source["input"], reuse=True)
+    assert again["reused_from"] == source["id"]
 
 
 def test_a_storage_that_is_away_is_told(empty_redis_url: str) -> None:
