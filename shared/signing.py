@@ -45,6 +45,11 @@ class ImageUrlSigner:
     seconds: int = 0
     keys: tuple[bytes, ...] = ()
 
+    @property
+    def has_temporary_urls(self) -> bool:
+        """Whether URLs expire, or those of a replaced secret will."""
+        return bool(self.seconds) or len(self.keys) > 1
+
     def query(self, job_id: str, *, now_seconds: float) -> str:
         """Return the query of a job's image URL.
 

@@ -125,6 +125,45 @@ def test_a_url_expires_where_the_operator_wants_it_to(empty_redis_url: str, s3: 
         problem(httpx.get(f"{url}{path(job_id)}?{past}"), 403, "signature_invalid")
 
 
+def read_known(api_server: ApiServer, job_id: str, **query: int) -> httpx.Response:
+    """Read a job again, as a cache does that has its present version."""
+    one = f"/v1/jobs/{job_id}"
+    etag = api_server.client.get(one).headers["etag"]
+    again = api_server.client.get(one, params=query, headers={"if-none-match": etag})
+    assert again.headers["etag"] == etag
+    return again
+
+
+def test_a_client_that_knows_a_job_gets_its_present_url_where_urls_expire(
+    empty_redis_url: str, s3: S3Server
+) -> None:
+    chosen = settings(empty_redis_url, s3_endpoint=s3.endpoint, image_url_seconds=2)
+    with served(chosen) as url, tenant_at(url, empty_redis_url) as api_server:
+        job_id, _ = store_image(api_server, s3, SMALL)
+        had = url_of(api_server, job_id)
+        wait_until(lambda: httpx.get(f"{url}{had}").status_code == 403, "the end of the URL")
+
+        signed = urlsplit(read_known(api_server, job_id).json()["image"]["url"])
+
+        assert httpx.get(f"{url}{signed.path}?{signed.query}").status_code == 200
+        assert read_known(api_server, job_id, wait=1).elapsed.total_seconds() > 0.9  # held
+        without_image = api_server.create()["id"]
+        assert read_known(api_server, without_image).status_code == 304
+
+
+def test_a_client_that_knows_a_job_gets_its_present_url_while_earlier_ones_end(
+    empty_redis_url: str, s3: S3Server
+) -> None:
+    chosen = settings(empty_redis_url, s3_endpoint=s3.endpoint)
+    with served(chosen) as url, tenant_at(url, empty_redis_url) as api_server:
+        job_id, _ = store_image(api_server, s3, SMALL)
+        had = url_of(api_server, job_id)
+        assert read_known(api_server, job_id).status_code == 304
+        api_server.world.store.run(rotate_signing_key(AuditContext("test", ""), overlap_seconds=60))
+        wait_until(lambda: url_of(api_server, job_id) != had, "the new URL")
+        assert read_known(api_server, job_id).status_code == 200
+
+
 def test_a_rotated_key_opens_earlier_urls_for_the_overlap_and_no_longer(
     api_server: ApiServer, s3: S3Server
 ) -> None:
