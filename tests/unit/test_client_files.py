@@ -214,11 +214,18 @@ def test_an_entry_is_the_same_wherever_its_line_stands() -> None:
     assert moved[2] not in first
 
 
-def test_variations_count_on_from_a_seed() -> None:
-    line = Line(1, {"input": {"prompt": "A gull!", "seed": 7}})
+@pytest.mark.parametrize("seed", [7, 7.0])
+def test_variations_count_on_from_a_seed(seed: float) -> None:
+    line = Line(1, {"input": {"prompt": "A gull!", "seed": seed}})
     entries = list(entries_of([line], 3))
     assert [one.body["input"]["seed"] for one in entries] == [7, 8, 9]
     assert {one.slug for one in entries} == {"a-gull"}
+
+
+@pytest.mark.parametrize("seed", [None, True, "7", 7.5, float("inf")])
+def test_a_seed_that_is_no_integer_is_left_to_the_service(seed: Any) -> None:
+    line = Line(1, {"input": {"prompt": "A gull!", "seed": seed}})
+    assert [one.body for one in entries_of([line], 2)] == [line.body] * 2
 
 
 def test_a_journal_is_believed_up_to_the_line_that_was_torn(tmp_path: Path) -> None:

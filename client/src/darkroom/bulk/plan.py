@@ -50,7 +50,9 @@ def entries_of(lines: Iterable[Line], variations: int) -> Iterator[Entry]:
 
 
 def _varied(body: Mapping[str, Any], step: int) -> Mapping[str, Any]:
+    """Return the body of a variation. The first is the line's own: its entry has its id from it."""
     seed = body["input"].get("seed")
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        return body  # the service reports the fault
-    return {**body, "input": {**body["input"], "seed": seed + step}}
+    is_integer = isinstance(seed, int) or (isinstance(seed, float) and seed.is_integer())
+    if step == 0 or isinstance(seed, bool) or not is_integer:
+        return body  # the service reports a seed of another type
+    return {**body, "input": {**body["input"], "seed": int(seed) + step}}
