@@ -91,7 +91,7 @@ def _may_repeat(request: Request, reply: Reply, error: DarkroomError) -> bool:
     if not isinstance(error, Unavailable) or error.code == "accept_unknown":
         return False
     if isinstance(reply, Answer) and reply.status < _REFUSED:
-        return False  # a redirect leads every attempt away
+        return False  # every attempt would be redirected
     return request.idempotent or _is_refused(reply, error)
 
 
@@ -105,7 +105,7 @@ def _is_refused(reply: Reply, error: DarkroomError) -> bool:
     if reply.status == _UNAVAILABLE:
         return error.code is not None and error.code not in _UNKNOWN
     if reply.status < _REFUSED:
-        return True  # the service did not get it
+        return True  # redirected: the service did not receive it
     return isinstance(error, RateLimited) or not isinstance(error, Unavailable)
 
 

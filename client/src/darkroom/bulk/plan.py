@@ -50,7 +50,7 @@ def entries_of(lines: Iterable[Line], variations: int) -> Iterator[Entry]:
 
 
 def _varied(body: Mapping[str, Any], step: int) -> Mapping[str, Any]:
-    """Return the body of a variation. The first is the line's own: its entry has its id from it."""
+    """Return the body of a variation; the first is the line's own, so that its entry's id stays."""
     seed = body["input"].get("seed")
     is_integer = isinstance(seed, int) or (isinstance(seed, float) and seed.is_integer())
     if step == 0 or isinstance(seed, bool) or not is_integer:
