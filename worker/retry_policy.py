@@ -199,18 +199,18 @@ def _is_last(job: Job, error: JobError) -> bool:
 
 
 def _fetches(job: Job) -> int:
-    """Count the attempts, including this one, that downloaded the last paid image.
+    """Count the attempts of this run, with this one, that downloaded the last paid image.
 
     An attempt that was returned (storage unavailable, worker stopped) keeps its number and so does
     not count again.
     """
-    since = [change.attempt for change in _since_paid(job) if change.state is State.FETCHING]
+    since = [change.attempt for change in _of_this_run(job) if change.state is State.FETCHING]
     return len({*since, job.attempt})
 
 
 def _tries_to_fetch(job: Job) -> int:
-    """Count the downloads of the last paid image, including this one."""
-    return max(sum(change.state is State.FETCHING for change in _since_paid(job)), 1)
+    """Count the downloads of the last paid image in this run, including this one."""
+    return max(sum(change.state is State.FETCHING for change in _of_this_run(job)), 1)
 
 
 def answer_age_seconds(job: Job) -> float:
@@ -219,14 +219,16 @@ def answer_age_seconds(job: Job) -> float:
     return ((job.claimed_at or 0) - min(fetches)) / 1000 if fetches else 0.0
 
 
+def _of_this_run(job: Job) -> Iterator[StateChange]:
+    """Return the changes of a paid job since its last call or retry, latest first."""
+    return takewhile(lambda change: not change.state.is_final, _since_paid(job))
+
+
 def _since_paid(job: Job) -> Iterator[StateChange]:
+    """Return the changes of a paid job since its last call, also those of earlier runs."""
     if job.answer is None:
         return iter(())
-    return takewhile(lambda change: not _begins(change.state), reversed(job.history))
-
-
-def _begins(state: State) -> bool:
-    return state is State.CALLING or state.is_final
+    return takewhile(lambda change: change.state is not State.CALLING, reversed(job.history))
 
 
 def _named(error: JobError) -> JobError:

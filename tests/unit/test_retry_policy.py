@@ -407,3 +407,13 @@ def test_the_age_of_an_answer_counts_from_when_it_was_kept() -> None:
     kept = next(one.at for one in paid.history if one.state is State.FETCHING)
     assert retry_policy.answer_age_seconds(replace(paid, claimed_at=kept + 4_500)) == 4.5
     assert retry_policy.answer_age_seconds(job()) == 0
+
+
+def test_a_retry_does_not_make_an_answer_new() -> None:
+    first_run = fetched(3).history
+    second_run = history((State.FAILED, 1), (State.QUEUED, 0), (State.FETCHING, 1))
+    again = replace(fetched(1), history=(*first_run, *second_run))
+    kept = first_run[1].at
+    assert retry_policy.answer_age_seconds(replace(again, claimed_at=kept + 90_000)) == 90
+    # its downloads are counted from the retry on
+    assert decide(again, ImageNotReady(""), key=KEY).signal == NO_SIGNAL
