@@ -4,7 +4,7 @@ A 403 of a proxy therefore disables no key forever. The check is free: it reads 
 that does not exist, which a valid key may do.
 """
 
-from shared.errors import JobError
+from shared.errors import JobError, ProviderAuth
 from shared.logs import log
 from shared.provider_keys import ProviderKey
 from shared.store import maintenance
@@ -52,9 +52,7 @@ class KeyProbe:
     def _lives(self, key: ProviderKey) -> bool:
         try:
             self._context.provider.check_key(key.secret)
-        except Stopped:
-            return False
-        except JobError as error:
+        except ProviderAuth as error:
             _LOG.error(
                 "provider key is dead: replace it",
                 key_id=key.id,
@@ -62,5 +60,8 @@ class KeyProbe:
                 source=key.source.value,
                 error=str(error),
             )
+            return False
+        except (JobError, Stopped):
+            # that is not known: the next turn checks it again
             return False
         return True

@@ -4,6 +4,7 @@ import pytest
 
 from shared.jobs import State
 from shared.store import maintenance, transitions
+from tests.integration.conftest import Open
 from tests.support.worker_harness import WorkerHarness
 from worker.key_probe import KeyProbe
 
@@ -41,5 +42,20 @@ def test_a_key_that_is_dead_stays_out_of_use_and_is_named(
     KeyProbe(harness.context).revive()
     # then
     assert dead(harness) == {f"dead:{key_id}"}
-    assert key_id in "".join(capfd.readouterr())
+    assert "replace it" in (logged := "".join(capfd.readouterr()))
+    assert key_id in logged
     harness.provider.good_keys(None)
+
+
+def test_a_key_that_cannot_be_checked_is_not_said_to_be_dead(
+    open_harness: Open, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # given a provider that cannot be reached
+    harness = open_harness(onemin_base_url="http://127.0.0.1:9")
+    [key] = harness.context.keys
+    harness.world.store.run(maintenance.report_signal(transitions.Signal.key_dead(key.id)))
+    # when
+    KeyProbe(harness.context).revive()
+    # then
+    assert dead(harness) == {f"dead:{key.id}"}
+    assert "replace it" not in "".join(capfd.readouterr())
