@@ -136,6 +136,25 @@ TABLE: list[tuple[str, Reply, type[JobError]]] = [
         ),
         ContentRejected,
     ),
+    (
+        "failed record, unsafe, as a string",
+        reply(
+            200,
+            {
+                "aiRecord": {
+                    "status": "FAILURE",
+                    "aiRecordDetail": '{"errorMessage": "NSFW content"}',
+                }
+            },
+        ),
+        ContentRejected,
+    ),
+    (
+        "list of words, dead key",
+        reply(400, {"message": ["The API key is not active"], "error": "Bad Request"}),
+        ProviderAuth,
+    ),
+    ("list of words, unsafe", reply(400, {"message": ["NSFW content"]}), ContentRejected),
 ]
 
 
@@ -233,6 +252,19 @@ def test_a_busy_provider_says_how_long() -> None:
 )
 def test_the_providers_advice_to_try_again_is_left_out(theirs: str, shown: str) -> None:
     assert quote(theirs) == shown
+
+
+REASONS = {"message": ["prompt is too long", 7, "seed is not a number"]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [REASONS, busy(json.dumps({"response": {"status": 400, "data": REASONS}}))],
+    ids=["outside", "inside"],
+)
+def test_reasons_in_a_list_are_all_shown(body: dict[str, Any]) -> None:
+    with pytest.raises(ProviderRejected, match="prompt is too long; seed is not a number"):
+        read_answer(reply(400, body))
 
 
 def test_an_error_that_is_final_does_not_advise_a_retry() -> None:

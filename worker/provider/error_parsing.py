@@ -73,14 +73,13 @@ def parse_error(reply: Reply) -> Refusal:
     error = fields.get("error")
     fields = {**fields, **error} if isinstance(error, dict) else fields
     inner = _inner_response(fields.get("details"))
-    message = (
-        _message_inside(inner) or _fields(fields.get("details")) or text(fields.get("message"))
-    )
+    outside = _sentences(fields.get("message"))
+    message = _message_inside(inner) or _fields(fields.get("details")) or outside
     return Refusal(
         status=reply.status,
         code=_code(fields),
         message=message,
-        words=f"{text(fields.get('message'))} {message}".lower(),
+        words=f"{outside} {message}".lower(),
         inner_status=_integer(inner.get("status")),
         retry_after=retry_after(reply.headers.get("retry-after"), now=datetime.now(UTC)),
     )
@@ -102,8 +101,15 @@ def _inner_response(details: object) -> Mapping[str, Any]:
 def _message_inside(inner: Mapping[str, Any]) -> str:
     data = loose(inner.get("data"))
     if isinstance(data, dict):
-        return text(data.get("message") or data.get("detail") or data.get("error"))
+        return _sentences(data.get("message") or data.get("detail") or data.get("error"))
     return text(data)
+
+
+def _sentences(message: object) -> str:
+    """Return a message, which may be a list of sentences."""
+    if isinstance(message, list):
+        return "; ".join(filter(None, map(text, message)))
+    return text(message)
 
 
 def _fields(details: object) -> str:

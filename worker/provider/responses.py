@@ -191,9 +191,10 @@ def _is_address(url: str) -> bool:
 
 
 def _failed(record: Mapping[str, Any]) -> JobError:
-    body = record.get("aiRecordDetail")
-    inside = body.get("errorMessage") if isinstance(body, dict) else None
-    message = text(inside or record.get("errorMessage") or record.get("message"))
+    detail = _object(record.get("aiRecordDetail")) or {}
+    message = text(
+        detail.get("errorMessage") or record.get("errorMessage") or record.get("message")
+    )
     kind = ContentRejected if _SAFETY.search(message.lower()) else ProviderRejected
     return kind(_sentence("1min.ai could not make this image", message))
 
