@@ -29,10 +29,13 @@ MOST_OBJECTS = 500
 class RetentionCleaner:
     """Delete in batches."""
 
-    def __init__(self, store: Store, storage: ObjectStore) -> None:
+    def __init__(
+        self, store: Store, storage: ObjectStore, most_objects: int = MOST_OBJECTS
+    ) -> None:
         """Take the store and the storage."""
         self._store = store
         self._storage = storage
+        self._most_objects = most_objects
 
     def clean(self) -> bool:
         """Delete one batch; return whether there may be more."""
@@ -40,14 +43,16 @@ class RetentionCleaner:
         deleted = self._delete_objects()
         if expired or deleted:
             _LOG.info("expired jobs and objects deleted", expired=expired, objects=deleted)
-        return expired >= MOST_JOBS or deleted == MOST_OBJECTS
+        return expired >= MOST_JOBS or deleted == self._most_objects
 
     def _delete_objects(self) -> int:
-        keys = self._store.run(maintenance.object_deletions(most=MOST_OBJECTS))
+        keys = self._store.run(maintenance.object_deletions(most=self._most_objects))
         if not keys:
             return 0
         gone = self._delete(keys)
         self._store.run(maintenance.object_deletions(gone, most=0))
+        if refused := sorted({*keys}.difference(gone)):
+            self._store.run(maintenance.postpone_object_deletions(refused))
         return len(gone)
 
     def _delete(self, keys: Sequence[str]) -> Sequence[str]:

@@ -82,6 +82,8 @@ THRESHOLDS_REPORTED = 1_000
 AUDIT_ENTRIES = 100_000
 #: Objects that may belong to no job are deleted after this time: no late upload follows.
 OBJECT_DELETION_DELAY_MS = 600_000
+#: When the storage is asked again to delete an object that it refused to delete.
+OBJECT_REFUSED_MS = 60_000
 #: A deleted job is deleted in the history after this time. Until then Redis records the deletion;
 #: by then every read that began before it has ended.
 HISTORY_DELETION_DELAY_MS = 15_000
@@ -318,6 +320,7 @@ _FIXED: Mapping[str, object] = {
     "answer_period_ms": ANSWER_PERIOD_MS,
     "answer_periods": ANSWER_PERIODS,
     "object_deletion_delay_ms": OBJECT_DELETION_DELAY_MS,
+    "object_refused_ms": OBJECT_REFUSED_MS,
     "history_deletion_delay_ms": HISTORY_DELETION_DELAY_MS,
     "archive_retry_ms": ARCHIVE_RETRY_MS,
     "archive_refused_ms": ARCHIVE_REFUSED_MS,

@@ -122,3 +122,8 @@ def delete_expired(*, most: int) -> Command[int]:
 def object_deletions(deleted: Sequence[str] = (), *, most: int) -> Command[list[str]]:
     """Return the keys of objects to delete next, after recording those that are `deleted`."""
     return Command(operations.ObjectDeletions(most, tuple(deleted)), list)
+
+
+def postpone_object_deletions(refused: Sequence[str]) -> Command[int]:
+    """Postpone the deletion of objects that the storage refused to delete; return how many."""
+    return Command(operations.PostponeObjectDeletions(tuple(refused)), int)

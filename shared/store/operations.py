@@ -489,6 +489,10 @@ class RecordHistoryFailure(Operation):
     pass
 
 
+class PostponeObjectDeletions(Operation):
+    objects: tuple[str, ...]
+
+
 class ReadAudit(Operation):
     upper: str
     lower: str

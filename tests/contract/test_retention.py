@@ -6,6 +6,7 @@ import pytest
 
 from shared.jobs import FOREVER, Job, Retention, State, Status
 from shared.store import dry_run, job_queries, job_submission, keys, maintenance, tenants
+from shared.store.functions import OBJECT_REFUSED_MS
 from tests.contract.test_transitions import reach
 from tests.support.store import FAR, IMAGE, World
 
@@ -278,6 +279,17 @@ def test_an_object_leaves_the_trash_only_when_it_is_deleted(world: World) -> Non
     assert world.store.run(maintenance.object_deletions(most=10)) == ["a", "b"]
     assert world.store.run(maintenance.object_deletions(["a"], most=10)) == ["b"]
     assert set(world.object_deletions()) == {"b", "later"}
+
+
+def test_an_object_that_the_storage_refuses_to_delete_is_tried_again_later(world: World) -> None:
+    world.client.zadd(keys.object_deletions(), {"a": 1, "b": 2})
+
+    # one that a job uses again has left the set, and does not come back
+    world.store.run(maintenance.postpone_object_deletions(["a", "in use"]))
+    assert world.store.run(maintenance.object_deletions(most=10)) == ["b"]
+    assert set(world.object_deletions()) == {"a", "b"}
+    world.client.zincrby(keys.object_deletions(), -OBJECT_REFUSED_MS, "a")
+    assert set(world.store.run(maintenance.object_deletions(most=10))) == {"a", "b"}
 
 
 def test_the_statuses_that_a_client_reads_are_told(world: World) -> None:

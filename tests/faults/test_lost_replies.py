@@ -319,6 +319,7 @@ def keep_house(world: World) -> None:
         assert world.store.run(reseal_provider_key(operator(), stored, "sealed again"))
     world.store.run(maintenance.deregister_worker("w"))
     world.store.run(maintenance.object_deletions(["gone"], most=10))
+    world.store.run(maintenance.postpone_object_deletions(["refused"]))
     world.client.zadd(keys.expiries(), {held.job.id: 1}, xx=True)
     world.store.run(maintenance.delete_expired(most=10))
     write_usage(world)

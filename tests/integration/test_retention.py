@@ -114,6 +114,33 @@ def test_an_object_that_may_not_be_deleted_keeps_no_other_in_the_trash(
     assert set(harness.world.object_deletions()) == {key}
 
 
+def test_objects_that_may_not_be_deleted_do_not_delay_others(
+    open_harness: Open, liar: Liar
+) -> None:
+    harness = open_harness(s3=liar.server)
+    locked, other = harness.run(), harness.run()
+    assert locked.image is not None
+    key = locked.image.key
+
+    def refusing(request: Request, s3: S3Server) -> Reply:
+        if key.encode() not in request.body:
+            return lies.passed_on(request, s3)
+        error = f"<Error><Key>{key}</Key><Code>AccessDenied</Code></Error>".encode()
+        return Reply(
+            200, {"Content-Type": "application/xml"}, b"<DeleteResult>%b</DeleteResult>" % error
+        )
+
+    for job in (locked, other):
+        harness.world.delete_job(job.id)
+        harness.world.pass_a_millisecond()
+    liar.lie("POST", refusing)
+    one_by_one = RetentionCleaner(harness.world.store, harness.context.storage, most_objects=1)
+    for _ in range(2):
+        one_by_one.clean()
+
+    assert set(harness.world.object_deletions()) == {key}
+
+
 def test_an_image_stays_scheduled_until_its_preview_is_deleted_too(
     open_harness: Open, liar: Liar
 ) -> None:
@@ -139,6 +166,7 @@ def test_an_image_stays_scheduled_until_its_preview_is_deleted_too(
     assert set(harness.world.object_deletions()) == {job.image.key}
     assert harness.is_stored(preview)
 
+    harness.world.client.zadd(keys.object_deletions(), {job.image.key: 1})
     cleaner(harness).clean()
     assert not harness.is_stored(preview)
     assert harness.world.object_deletions() == {}
