@@ -272,6 +272,20 @@ def test_a_403_for_one_prompt_leaves_the_key_in_use() -> None:
     assert asked == ["POST /api/features", f"GET /api/results/{NO_RECORD}"]
 
 
+ABOUT_KEYS = httpx.Response(400, json={"message": 'The prompt "API key expired" is not allowed'})
+
+
+def test_words_about_a_key_leave_it_in_use_if_a_check_shows_that_it_works() -> None:
+    works = httpx.Response(200, json={"aiRecord": None})
+    with pytest.raises(RequestBlocked):
+        provider(in_turn(ABOUT_KEYS, works)).generate(REQUEST, key=KEY)
+
+
+def test_words_about_a_key_reject_it_if_a_check_fails_too() -> None:
+    with pytest.raises(ProviderAuth):
+        provider(in_turn(ABOUT_KEYS, httpx.Response(401))).generate(REQUEST, key=KEY)
+
+
 @pytest.mark.parametrize("check", [BLOCKED, httpx.Response(503), httpx.ConnectError("refused")])
 def test_a_403_rejects_the_key_unless_a_check_shows_that_it_works(
     check: httpx.Response | Exception,

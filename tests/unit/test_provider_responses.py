@@ -70,6 +70,16 @@ TABLE: list[tuple[str, Reply, type[JobError]]] = [
     ("busy, NSFW", reply(400, busy(inner(400, "NSFW content detected"))), ContentRejected),
     ("busy, policy", reply(400, busy(inner(400, "violates content policy"))), ContentRejected),
     ("busy, moderation", reply(400, busy(inner(403, "flagged: moderation"))), ContentRejected),
+    (
+        "busy, the key of the model's host",
+        reply(400, busy(inner(400, "API key expired. Please renew the API key."))),
+        ProviderDown,
+    ),
+    (
+        "busy, a prompt about keys",
+        reply(400, busy(inner(400, 'The prompt "API key expired" violates our content policy'))),
+        ContentRejected,
+    ),
     ("busy, 429 inside", reply(400, busy(inner(429, "rate"))), ProviderDown),
     ("busy, 503 inside", reply(400, busy(inner(503, "down"))), ProviderDown),
     ("busy, no details", reply(400, busy(None)), ProviderDown),

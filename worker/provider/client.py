@@ -149,7 +149,7 @@ class OneMin:
             try:
                 found = self._read(reply, key, request)
             except ProviderAuth as error:
-                if reply.status != httpx.codes.FORBIDDEN or not self._accepts(key):
+                if reply.status == httpx.codes.UNAUTHORIZED or not self._accepts(key):
                     raise
                 raise _blocked(error) from error
             if isinstance(found, ProviderResult):
@@ -238,9 +238,9 @@ class OneMin:
     def _accepts(self, key: str) -> bool:
         """Return whether a free check shows that the key works.
 
-        A firewall in front of 1min.ai answers 403 to single prompts, and a record may belong to
-        another team. If that took the key out of use, one such job would stop all others, again and
-        again until its deadline.
+        A firewall in front of 1min.ai answers 403 to single prompts, a refusal may quote a prompt
+        about API keys, and a record may belong to another team. If that took the key out of use,
+        one such job would stop all others, again and again until its deadline.
         """
         try:
             self._poll_record(NO_RECORD, key, None)

@@ -233,7 +233,11 @@ def _credits(refusal: Refusal) -> JobError:
 
 ROWS: tuple[Row, ...] = (
     Row(
-        lambda r: r.status in {401, 403} or (r.status < 500 and bool(_DEAD_KEY.search(r.words))),  # noqa: PLR2004
+        # the words of a model's host are about the key of 1min.ai, not about ours
+        lambda r: (
+            r.status in {401, 403}
+            or (r.status < 500 and not _is_busy(r) and bool(_DEAD_KEY.search(r.words)))  # noqa: PLR2004
+        ),
         _error_of(ProviderAuth, "1min.ai does not accept the API key"),
     ),
     Row(lambda r: r.code == "INSUFFICIENT_CREDITS" or r.status in {402, 406}, _credits),
@@ -241,7 +245,10 @@ ROWS: tuple[Row, ...] = (
         lambda r: _is_inner_refusal(r) and bool(_SAFETY.search(r.words)),
         _error_of(ContentRejected, "The safety rules of 1min.ai reject the request"),
     ),
-    Row(_is_inner_refusal, _error_of(ProviderRejected, "The model refuses the request")),
+    Row(
+        lambda r: _is_inner_refusal(r) and not _DEAD_KEY.search(r.words),
+        _error_of(ProviderRejected, "The model refuses the request"),
+    ),
     Row(_is_busy, _error_of(ProviderDown, "The model is not available at 1min.ai now")),
     Row(
         lambda r: bool(_MODEL_GONE.search(r.code)),
