@@ -366,6 +366,25 @@ def test_a_key_that_fails_rests_alone_and_is_probed(world: World) -> None:
     assert "two" not in used_keys(world, 3), "one call at a time tries it"
 
 
+@pytest.mark.parametrize(
+    "hold", [Signal.hold_team(TEAM_2, 60, needed=None, has=None), Signal.hold_key(TEAM_2, 60)]
+)
+def test_a_key_does_not_rest_while_the_other_one_is_held(world: World, hold: Signal) -> None:
+    pool = (TEAM_1, TEAM_2)
+    world.store.run(maintenance.register_keys(pool))
+    for _ in pool:
+        world.accept()
+    assert {world.claim(keys=pool).key.id for _ in pool} == {"one", "two"}
+    world.store.run(maintenance.report_signal(hold))
+    fail_with(world, TEAM_1, "sick", count=5)
+    world.accept(model="sick")
+    well = world.accept(model="well")
+    assert world.claim(keys=pool).job.id == well
+    found = world.try_claim(keys=pool)
+    assert isinstance(found, Closed)
+    assert found.reason == "provider_down"
+
+
 def test_the_only_key_never_rests_but_its_model_does(world: World) -> None:
     fail_with(world, KEY, "sick", 5)
     world.accept(model="sick")

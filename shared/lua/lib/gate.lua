@@ -5,10 +5,10 @@ local keys, queue, util = ... -- requires
 
 local M = {}
 
--- Holds of everything; holds of a key, and the one of its team.
+-- Holds of everything; holds of a key.
 local GLOBAL_HOLDS = { 'storage', 'image_host' }
 
-M.KEY_HOLDS = { 'provider_rate', 'provider_down' }
+local KEY_HOLDS = { 'provider_rate', 'provider_down' }
 
 -- A key that was not used for this long is in no worker's pool any more.
 local KEY_UNUSED_MS = 3600000
@@ -44,6 +44,16 @@ end
 function M.key_excluded(record, id)
   if record['removed:' .. id] or record['dead:' .. id] then return 'provider_auth' end
   return record['paused:key:' .. id] and 'paused' or nil
+end
+
+-- Return what holds a key or its team, and the milliseconds left; nil if nothing does.
+function M.key_held(now, record, key)
+  local left = M.held_for(record, 'provider_credits:team:' .. key.team, now)
+  if left then return 'provider_credits', left end
+  for _, reason in ipairs(KEY_HOLDS) do
+    left = M.held_for(record, reason .. ':key:' .. key.id, now)
+    if left then return reason, left end
+  end
 end
 
 -- Return what holds all new calls, and the milliseconds left; '' if nothing does.
@@ -159,7 +169,7 @@ function M.charge(now, record, key, model, pool)
   for _, reason in ipairs(GLOBAL_HOLDS) do
     probe(reason)
   end
-  for _, reason in ipairs(M.KEY_HOLDS) do
+  for _, reason in ipairs(KEY_HOLDS) do
     probe(reason .. ':key:' .. key.id)
   end
   probe('provider_credits:team:' .. key.team)

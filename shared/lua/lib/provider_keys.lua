@@ -7,12 +7,8 @@ local M = {}
 local function key_closed(now, record, key, tat)
   local excluded = gate.key_excluded(record, key.id)
   if excluded then return excluded, 1000 end
-  local left = gate.held_for(record, 'provider_credits:team:' .. key.team, now)
-  if left then return 'provider_credits', left end
-  for _, reason in ipairs(gate.KEY_HOLDS) do
-    left = gate.held_for(record, reason .. ':key:' .. key.id, now)
-    if left then return reason, left end
-  end
+  local held, left = gate.key_held(now, record, key)
+  if held then return held, left end
   local early = tat - C.key_rate.burst * C.key_rate.interval_ms - now
   if early > 0 then return 'provider_rate', math.ceil(early) end
   return '', 0

@@ -79,22 +79,17 @@ end
 local function has_other_key(now, record, key)
   for name, at in pairs(record) do
     local id = string.match(name, '^tat:(.*)$')
-    if
-      id
-      and id ~= key.id
-      and gate.is_used(at, now)
-      and not gate.key_excluded(record, id)
-      and not gate.held_for(record, 'provider_down:key:' .. id, now)
-    then
-      return true
+    if id and id ~= key.id and gate.is_used(at, now) and not gate.key_excluded(record, id) then
+      local team = string.match(record['key:' .. id] or '', '^%S+ (%S+) ') or id
+      if not gate.key_held(now, record, { id = id, team = team }) then return true end
     end
   end
   return false
 end
 
 -- Record a failed call. Some failures in a row open a circuit, and so does a failure budget that is used up;
--- successful calls refill it. It is the model's circuit if the model failed with different keys or there is only one
--- key; else it is the key's, while another key can do its work.
+-- successful calls refill it. It is the model's circuit if the model failed with different keys or no other key is
+-- usable; else it is the key's, while another key can do its work.
 local function failed(record, key, model, now)
   local key_subject, model_subject = 'key:' .. key.id, 'model:' .. model
   local key_fails = count_failure(record, key_subject, model)
