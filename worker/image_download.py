@@ -3,6 +3,7 @@
 Only allowed hosts, no private addresses, with limits on bytes and total time.
 """
 
+import contextlib
 import re
 from datetime import UTC, datetime
 from typing import Self
@@ -28,6 +29,11 @@ from shared.settings import Settings
 from worker.provider.error_parsing import retry_after
 
 GONE = frozenset({403, 404, 410})
+#: Statuses with which some storages refuse an expired URL, and how the code in their body says so.
+_PERHAPS_EXPIRED = frozenset({400, 401})
+_EXPIRED = re.compile(rb'(?:<code>|"code"\s*:\s*")[^<"]*expired', re.IGNORECASE)
+#: How much of a refusal is read for its code.
+_REFUSAL_BYTES = 2000
 #: How web pages and storage errors begin; no image does.
 _PAGE = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 _DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -183,7 +189,7 @@ class Downloader:
 def _refusal(response: httpx.Response, host: str) -> JobError:
     """Return the error for a status other than 200."""
     status = response.status_code
-    if status in GONE:
+    if status in GONE or (status in _PERHAPS_EXPIRED and _EXPIRED.search(_beginning(response))):
         return ImageExpired(f"The URL of the image is not served (status {status}).")
     if response.is_redirect:
         return FetchFailed(f"The host of the image answered with a redirect (status {status}).")
@@ -193,6 +199,17 @@ def _refusal(response: httpx.Response, host: str) -> JobError:
         host=host,
         retry_after=retry_after(header, now=datetime.now(UTC), most=_RETRY_AFTER_MAX_SECONDS),
     )
+
+
+def _beginning(response: httpx.Response) -> bytes:
+    """Return the beginning of a refusal's body, as far as it comes."""
+    body = b""
+    with contextlib.suppress(httpx.HTTPError):
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) >= _REFUSAL_BYTES:
+                break
+    return body[:_REFUSAL_BYTES]
 
 
 def _no_image(what: str, host: str) -> ImageHostDown:
