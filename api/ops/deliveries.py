@@ -143,7 +143,8 @@ async def redeliver_all_since(
     """Send again what failed since a time, of one tenant or of all.
 
     First send `dry_run`, which counts; then send that number as `expected_count`. If more match by
-    then, nothing is sent. At most 10,000 are sent, the earliest failures first.
+    then, nothing is sent. At most 10,000 are sent, the earliest failures first. Those whose
+    standing endpoint was deleted match, but are not sent.
     """
     if faults := body.faults():
         raise invalid(faults)
@@ -158,23 +159,29 @@ async def redeliver_all_since(
                 f"{found} failed deliveries match now; none was sent. Count again with `dry_run`."
             )
             raise Problem("count_changed", detail, more={"count": count, "more": more})
-        moved = await _redeliver(parts, audit_context, body.tenant, since=since, until=until)
+        moved, is_cut = await _redeliver(
+            parts, audit_context, body.tenant, since=since, until=until
+        )
+        more = more and is_cut
     return answered(RedeliveredAll(count=count, more=more, moved=moved), _ACCEPTED)
 
 
 async def _redeliver(
     parts: AppContext, audit_context: AuditContext, tenant: str | None, *, since: int, until: int
-) -> int:
-    """Redeliver in steps, each a script of its own, so that Redis is never blocked for long."""
-    looked = moved = 0
-    while looked < REDELIVERED_MAX:
+) -> tuple[int, bool]:
+    """Redeliver in steps, each a script of its own, so that Redis is never blocked for long.
+
+    Return how many are sent, and whether only the limit ended it.
+    """
+    moved = skipped = 0
+    while moved < REDELIVERED_MAX:
         step = AuditContext(audit_context.by, audit_context.request_id)
-        call = redeliver_all(step, tenant, since=since, until=until, most=PIECE)
+        call = redeliver_all(step, tenant, since=since, until=until, skipped=skipped, most=PIECE)
         piece = await parts.committer.run(call)
-        looked, moved = looked + piece.looked, moved + piece.moved
+        moved, skipped = moved + piece.moved, skipped + piece.skipped
         if piece.looked < PIECE:
-            break
-    return moved
+            return moved, False
+    return moved, True
 
 
 def delivery_detail(entry: Entry) -> AnyDelivery:

@@ -122,7 +122,9 @@ async def redeliver_since(
     principal: CurrentTenant,
     body: Annotated[RedeliverBody, Depends(JsonBody(RedeliverBody))],
 ) -> Response:
-    """Send again what failed since a time, except superseded deliveries.
+    """Send again what failed since a time.
+
+    Superseded deliveries, and those whose standing endpoint was deleted, are not sent.
 
     At most 10,000: `more` says whether to repeat the request.
     """
@@ -134,13 +136,15 @@ async def redeliver_since(
 async def _redeliver(parts: AppContext, tenant: str, since: int) -> tuple[int, bool]:
     """Redeliver in steps, so that Redis is never blocked for long."""
     await parts.records.bring_back_failed(tenant, since=since, most=REDELIVERED_MAX)
-    total, until = 0, None
+    total = skipped = 0
+    until = None
     while total < REDELIVERED_MAX:
         piece = await parts.committer.run(
-            redeliver_failed(tenant, since=since, until=until, most=PIECE)
+            redeliver_failed(tenant, since=since, until=until, skipped=skipped, most=PIECE)
         )
         total, until = total + piece.count, piece.until
-        if piece.count < PIECE:
+        skipped += piece.looked - piece.count
+        if piece.looked < PIECE:
             return total, False
     return total, True
 

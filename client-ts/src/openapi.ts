@@ -408,7 +408,9 @@ export interface paths {
         put?: never;
         /**
          * Redeliver Since
-         * @description Send again what failed since a time, except superseded deliveries.
+         * @description Send again what failed since a time.
+         *
+         *     Superseded deliveries, and those whose standing endpoint was deleted, are not sent.
          *
          *     At most 10,000: `more` says whether to repeat the request.
          */

@@ -129,20 +129,33 @@ def redeliver(delivery_id: str, *, tenant: str) -> Command[str]:
 
 @dataclass(frozen=True, slots=True)
 class Redelivered:
-    """How many deliveries are sent again, of those that failed up to a time (milliseconds)."""
+    """How many deliveries that failed up to a time (ms) were scanned, and are sent again.
 
+    The others stay failed, because their standing endpoint was deleted.
+    """
+
+    looked: int
     count: int
     until: int
 
 
 def redeliver_failed(
-    tenant: str, *, since: int, until: int | None, most: int
+    tenant: str, *, since: int, until: int | None, skipped: int = 0, most: int
 ) -> Command[Redelivered]:
-    """Redeliver a chunk of what failed from `since` to `until` (None: now), in milliseconds."""
+    """Redeliver a chunk of what failed from `since` to `until` (None: now), in milliseconds.
+
+    `skipped` is how many of those scanned before are not sent. The last chunk has fewer than
+    `most`.
+    """
     operation = operations.RedeliverFailed(
-        tenant=tenant, since_ms=since, until_ms=until, limit=most, token=uuid.uuid4().hex
+        tenant=tenant,
+        since_ms=since,
+        until_ms=until,
+        skipped=skipped,
+        limit=most,
+        token=uuid.uuid4().hex,
     )
-    return Command(operation, lambda reply: Redelivered(int(reply[0]), int(reply[1])))
+    return Command(operation, lambda reply: Redelivered(*map(int, reply)))
 
 
 def redeliver_any(audit_context: AuditContext, delivery_id: str) -> Command[str]:
@@ -158,18 +171,30 @@ def count_failed_deliveries(tenant: str | None, *, since: int) -> Command[tuple[
 
 @dataclass(frozen=True, slots=True)
 class RedeliveredChunk:
-    """How many deliveries were scanned, and how many of them are sent again."""
+    """How many deliveries were scanned, are sent again, and stay failed, as in `Redelivered`."""
 
     looked: int
     moved: int
+    skipped: int
 
 
 def redeliver_all(
-    audit_context: AuditContext, tenant: str | None, *, since: int, until: int, most: int
+    audit_context: AuditContext,
+    tenant: str | None,
+    *,
+    since: int,
+    until: int,
+    skipped: int = 0,
+    most: int,
 ) -> Command[RedeliveredChunk]:
-    """Redeliver a chunk of what failed, of a tenant or of all; the last has fewer than `most`."""
+    """Redeliver a chunk of what failed, of a tenant or of all, as `redeliver_failed` does."""
     operation = operations.RedeliverAll(
-        *audit_context.args, tenant=tenant or "", since_ms=since, until_ms=until, limit=most
+        *audit_context.args,
+        tenant=tenant or "",
+        since_ms=since,
+        until_ms=until,
+        skipped=skipped,
+        limit=most,
     )
     return Command(operation, lambda reply: RedeliveredChunk(*reply))
 

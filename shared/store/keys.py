@@ -569,7 +569,7 @@ redelivered = Key(
     "redelivered:<token>",
     HASH,
     "What a request to redeliver did; one minute.",
-    {"count": "deliveries", "until": "up to when (ms)"},
+    {"looked": "deliveries looked at", "count": "those sent again", "until": "up to when (ms)"},
 )
 
 # --- tenants, API keys, audit ---------------------------------------------------------------------

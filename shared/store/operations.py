@@ -582,6 +582,7 @@ class RedeliverAll(Audited):
     tenant: str
     since_ms: int
     until_ms: int
+    skipped: int
     limit: int
 
 
@@ -593,6 +594,7 @@ class RedeliverFailed(Operation):
     tenant: str
     since_ms: int
     until_ms: int | None
+    skipped: int
     limit: int
     token: str
 

@@ -14,7 +14,7 @@ from shared.store.endpoints import EndpointSettings
 from tests.contract.test_bulk import audit_context
 from tests.contract.test_delivery_log import entry, listed, redeliver, settle, state
 from tests.support.queue_invariants import assert_true
-from tests.support.store import World
+from tests.support.store import FAR, World
 
 ENDS = ("job.succeeded", "job.failed", "job.canceled")
 ALL = ("job.started", *ENDS, "batch.completed")
@@ -365,14 +365,35 @@ def test_what_was_sent_to_a_deleted_endpoint_is_sent_again_once_it_is_back(world
     assert redeliver(world, held.id) == "deleted"
     call = delivery_log.redeliver_any(replace(audit_context(), dedup_token="t"), held.id)
     assert world.store.run(call) == "deleted"
+    failed = entry(world, held.id)
     again = delivery_log.redeliver_failed("acme", since=0, until=None, most=9)
-    assert world.store.run(again).count == 1
+    for _ in range(2):
+        answer = world.store.run(again)
+        assert (answer.looked, answer.count) == (1, 0)
+    of_all = delivery_log.redeliver_all(audit_context(), None, since=0, until=FAR, most=9)
+    assert world.store.run(of_all) == delivery_log.RedeliveredChunk(looked=1, moved=0, skipped=1)
     assert world.claim_delivery() is None
-    assert state(world, held.id) == "failed"
+    assert entry(world, held.id) == failed
     assert_true(world)
     assert subscribe(world) == found
     assert redeliver(world, held.id) == "ok"
     assert [one.id for one in sent(world)] == [held.id]
+    assert_true(world)
+
+
+def test_what_cannot_be_sent_again_keeps_nothing_else_from_it(world: World) -> None:
+    found = subscribe(world)
+    for _ in range(3):
+        world.cancel(world.accept())
+        settle(world, world.delivery(), "failed")
+    delete(world, found)
+    subscribe(world, "b")
+    world.cancel(world.accept())
+    settle(world, world.delivery(), "failed")
+    chunk = delivery_log.redeliver_failed("acme", since=0, until=None, skipped=2, most=2)
+    answer = world.store.run(chunk)
+    assert (answer.looked, answer.count) == (2, 1)
+    assert [one.webhook["url"] for one in sent(world)] == ["https://b.example/hook"]
     assert_true(world)
 
 

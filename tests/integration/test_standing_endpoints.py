@@ -1,14 +1,19 @@
 """Standing endpoints over HTTP, and their webhooks as a receiver gets them."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from api.webhooks.deliveries import PIECE
 from sandbox.wait import wait_until
-from shared.store.endpoints import STANDING_MAX
-from tests.support.api_server import ApiServer, pointers, problem, served, settings
+from shared.store.deliveries import settle_delivery
+from shared.store.endpoints import STANDING_MAX, enable_endpoint
+from tests.support.api_server import ApiServer, client_of, pointers, problem, served, settings
 from tests.support.delivery_worker import delivering
+from tests.support.history_service import ATTEMPT
+from tests.support.store import World
 from tests.support.webhook_receiver import WebhookReceiver
 
 PATH = "/v1/webhooks/endpoints"
@@ -54,6 +59,30 @@ def test_a_standing_endpoint_is_created_read_changed_and_deleted(api_server: Api
         problem(call(one), 404, "not_found")
     problem(api_server.client.patch(one, json={"enabled": True}), 404, "not_found")
     assert api_server.client.get(PATH).json()["data"] == []
+
+
+def test_what_failed_at_an_endpoint_that_is_deleted_is_not_counted_as_sent_again(
+    api_server: ApiServer, redis_url: str
+) -> None:
+    made = create(api_server, "https://a.example/hook")
+    for _ in range(PIECE + 1):
+        job = api_server.create()
+        api_server.client.post(f"/v1/jobs/{job['id']}/cancel")
+    with closing(World(redis_url)) as world:
+        for _ in range(PIECE + 1):
+            world.store.run(settle_delivery(world.delivery(), "failed", attempt=ATTEMPT))
+            # otherwise the others would be parked
+            world.store.run(enable_endpoint(made["id"], tenant=api_server.tenant))
+    assert api_server.client.delete(f"{PATH}/{made['id']}").status_code == 204
+    deliveries = api_server.client.get("/v1/webhooks/deliveries").json()
+    body: dict[str, object] = {"since": "2020-01-01T00:00:00Z"}
+    answer = api_server.client.post("/v1/webhooks/redeliver", json=body)
+    assert answer.json() == {"count": 0, "more": False}
+    assert api_server.client.get("/v1/webhooks/deliveries").json() == deliveries
+    with client_of(api_server.url, api_server.credentials.ops_key) as operator:
+        body |= {"tenant": api_server.tenant, "expected_count": PIECE + 1}
+        answer = operator.post("/ops/v1/deliveries/redeliver", json=body)
+    assert answer.json() == {"count": PIECE + 1, "more": False, "moved": 0}
 
 
 def test_an_endpoint_without_events_gets_nothing_of_other_jobs(api_server: ApiServer) -> None:

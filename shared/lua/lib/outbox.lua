@@ -324,17 +324,11 @@ function M.fail_parked(delivery, now)
   M.finish(delivery, 'failed', now)
 end
 
--- Send a delivery again: its schedule starts over, and its attempts are not reset. One whose standing endpoint was
--- deleted has failed again, a millisecond from now, so that a redelivery up to now does not find it twice.
+-- Send a delivery again: its schedule starts over, and its attempts are not reset. Return whether it is sent: its
+-- standing endpoint may have been deleted.
 function M.redeliver(delivery, now)
   local key = keys.delivery(delivery.id)
-  if not M.has_target(delivery) then
-    redis.call('HSET', key, 'finished', util.int(now + 1))
-    for _, whose in ipairs({ delivery.tenant, '' }) do
-      redis.call('ZADD', keys.failed_deliveries(whose), 'XX', now + 1, delivery.id)
-    end
-    return
-  end
+  if not M.has_target(delivery) then return false end
   if util.has_word(delivery.state, 'delivered failed superseded') then
     count_pending(delivery, 1)
     redis.call('ZREM', keys.failed_deliveries(delivery.tenant), delivery.id)
@@ -348,6 +342,7 @@ function M.redeliver(delivery, now)
   redis.call('HSET', key, 'schedule_base', delivery.attempt)
   delivery.forced = redis.call('HGET', key, 'forced')
   route(delivery, now)
+  return true
 end
 
 -- Record the newest version of a subject that its receiver has.
