@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from shared.errors import HistoryDown
 from shared.history.search import SCAN_LIMIT, DeliveryFilter, JobFilter, JobSearch
-from shared.ids import JOB_PREFIX
+from shared.ids import BATCH_PREFIX, JOB_PREFIX
 from shared.jobs import DeliveryState, Job
 from shared.store import archive
 from shared.store.archive import DECIDE_MS
@@ -330,10 +330,14 @@ class Records:
         raise HistoryDown("It responds too slowly for a job to be brought back.")
 
     async def bring_back_subject(self, subject: str, tenant: str) -> bool:
-        """Write the job or batch of a delivery back to Redis, unless it is there."""
-        if await self._superseded([subject]):
+        """Write the job or batch of a delivery back to Redis, unless it is there.
+
+        Other subjects never leave Redis.
+        """
+        is_job = subject.startswith(JOB_PREFIX)
+        if not (is_job or subject.startswith(BATCH_PREFIX)) or await self._superseded([subject]):
             return True
-        if subject.startswith(JOB_PREFIX) or self._history is None:
+        if is_job or self._history is None:
             return await self.bring_back(subject, tenant)
         of_it = JobFilter(tenant, batch_id=subject)
         job_ids = await self._query(self._history.job_ids, of_it, _PIECE)

@@ -226,6 +226,22 @@ def test_a_webhook_of_a_live_job_is_sent_again_while_the_history_is_away(
         assert service.operator.post(f"{OF_ALL}/{delivery_id}/redeliver").status_code == 202
 
 
+def test_an_event_about_no_job_is_sent_again_while_the_history_is_away(
+    service: HistoryService, server: PostgresServer | None
+) -> None:
+    body = {"url": "https://hooks.example/events", "events": ["endpoint.disabled"]}
+    assert post(service.client, "/v1/webhooks/endpoints", **body).status_code == 200
+    service.end("canceled", webhook={"url": "https://hooks.example/a"})
+    service.deliver_next("gone")
+    delivery_id = service.deliver_next()
+    with away(service, server):
+        event = service.client.get(f"{DELIVERIES}/{delivery_id}").json()
+        assert event["type"] == "endpoint.disabled"
+        assert service.client.post(f"{DELIVERIES}/{delivery_id}/redeliver").status_code == 202
+        assert service.deliver_next() == delivery_id
+        assert service.operator.post(f"{OF_ALL}/{delivery_id}/redeliver").status_code == 202
+
+
 def test_jobs_are_archived_when_the_history_is_back(
     service: HistoryService, server: PostgresServer | None
 ) -> None:
