@@ -44,6 +44,10 @@ from shared.store.tenants import Principal
 ENDPOINT_ID = re.compile(r"ep_[0-9a-f]{24}")
 _ONE = "/v1/webhooks/endpoints/{endpoint_id}"
 
+_UNUSED = (
+    "needs `events`: only a standing endpoint sends it. Set it in the `webhook` of the jobs instead"
+)
+
 router = tenant_router("webhooks")
 
 
@@ -109,11 +113,17 @@ async def create_endpoint(
         raise tenant_gone()
     if found == "full":
         raise Problem("too_many_endpoints", f"The tenant has {ENDPOINTS_MAX:,} endpoints or more.")
-    _refuse_full(found)
+    _check_result(found, body)
     return json_response(endpoint_shown(await existing(parts, found, principal.tenant)))
 
 
-def _refuse_full(result: str) -> None:
+def _check_result(result: str, body: EndpointSettingsBody) -> None:
+    """Raise a Problem if nothing was set."""
+    if result == "not_standing":
+        given = {"/headers": bool(body.headers), "/payload": body.payload != "full"}
+        raise invalid(
+            [FieldError(pointer, _UNUSED) for pointer, is_given in given.items() if is_given]
+        )
     if result == "full_standing":
         raise Problem(
             "too_many_standing_endpoints",
@@ -141,7 +151,7 @@ async def patch_endpoint(
     if not body.model_fields_set:
         raise invalid([FieldError("", "names nothing to change")])
     call = update_endpoint(endpoint_id, tenant=principal.tenant, settings=body.settings)
-    _refuse_full(await parts.committer.run(call))
+    _check_result(await parts.committer.run(call), body)
     return json_response(endpoint_shown(await existing(parts, endpoint_id, principal.tenant)))
 
 

@@ -148,11 +148,11 @@ def ensure_endpoint(
 ) -> Command[str]:
     """Register or find an endpoint, and set what is given of it.
 
-    Return its id, `full` or `full_standing` if there are too many, or `gone` if the tenant was
-    deleted meanwhile.
+    Return its id, `full` or `full_standing` if there are too many, `not_standing` if headers or a
+    payload are given of an endpoint without events, or `gone` if the tenant was deleted meanwhile.
     """
     given = settings or EndpointSettings()
-    query = ("query", _query(url)) if given.events else ()
+    query = ("query", _query(url)) if given.events or _query(url) else ()
     operation = operations.EnsureEndpoint(
         tenant=tenant,
         api_key=api_key,
@@ -170,7 +170,8 @@ def ensure_endpoint(
 def update_endpoint(endpoint_id: str, *, tenant: str, settings: EndpointSettings) -> Command[str]:
     """Set what is given of an endpoint: `ok`, `missing`, or `full_standing` if there are too many.
 
-    A disabled endpoint that is enabled gets its pending deliveries.
+    `not_standing`: headers or a payload are given of an endpoint without events. A disabled one
+    that is enabled gets its pending deliveries.
     """
     operation = operations.UpdateEndpoint(
         id=endpoint_id,

@@ -93,6 +93,37 @@ def test_an_endpoint_without_events_gets_nothing_of_other_jobs(api_server: ApiSe
     assert api_server.client.get("/v1/webhooks/deliveries").json()["data"] == []
 
 
+def test_headers_and_payload_are_refused_of_an_endpoint_that_never_sends_them(
+    api_server: ApiServer,
+) -> None:
+    given: dict[str, Any] = {"headers": {"X-Token": "s"}, "payload": "slim"}
+    body = {"url": "https://a.example/hook", **given}
+    assert pointers(api_server.client.post(PATH, json=body)) == {"/headers", "/payload"}
+    assert api_server.client.get(PATH).json()["data"] == []
+    usual = {"url": body["url"], "headers": {}, "payload": "full"}
+    one = f"{PATH}/{api_server.client.post(PATH, json=usual).json()['id']}"
+    for name, value in given.items():
+        assert pointers(api_server.client.patch(one, json={name: value})) == {f"/{name}"}
+    # and not of a standing one, nor of one that becomes one
+    assert api_server.client.patch(one, json={**given, "events": ENDS}).status_code == 200
+    assert api_server.client.post(PATH, json=body).status_code == 200
+
+
+def test_the_query_of_a_standing_endpoint_is_that_of_the_last_request(
+    api_server: ApiServer,
+) -> None:
+    url = "https://a.example/hook"
+    create(api_server, f"{url}?key=1")
+
+    def url_after(sent: str) -> str:
+        return str(api_server.client.post(PATH, json={"url": sent}).json()["url"])
+
+    assert url_after(f"{url}?key=2") == f"{url}?key=2"
+    assert url_after(url) == f"{url}?key=2"  # names the endpoint, and changes nothing
+    plain = "https://b.example/hook"
+    assert url_after(f"{plain}?key=1") == plain  # it has that of each job
+
+
 def test_every_fault_of_an_endpoint_is_named_at_once(api_server: ApiServer) -> None:
     bad = {
         "url": "http://169.254.169.254/latest",
