@@ -18,7 +18,7 @@ from api.bodies import SMALL_BYTES, BodyLimits
 from api.cors import Cors, Pairs
 from api.headers import IS_HEAD
 from api.problems import Problem, Writer, answer, failure_of
-from api.server import PACE_BYTES, PACE_SECONDS, TOO_SLOW
+from api.server import TOO_SLOW
 from shared import metrics
 from shared.logs import log
 from shared.tracing.context import logged, read_traceparent
@@ -265,8 +265,7 @@ class _Exchange:
 
     def _too_slow(self) -> Problem:
         self._rest = inf  # not waited for, however small it is
-        text = f"At least {PACE_BYTES:,} bytes of a body must arrive in {PACE_SECONDS:.0f} seconds."
-        return Problem("request_too_slow", f"{text} Nothing was accepted.")
+        return Problem("request_too_slow", f"{self._scope[TOO_SLOW]} Nothing was accepted.")
 
 
 @cache

@@ -32,7 +32,10 @@ BODY_PACES = 60
 LINGER_PACES = 3
 #: How long a client may read nothing of its response: nginx' default.
 STALL_SECONDS = 60.0
-#: The scope entry of a request whose body arrives too slowly.
+#: Why a body was cut off.
+_BELOW_RATE = f"At least {PACE_BYTES:,} bytes of a body must arrive in {PACE_SECONDS:.0f} seconds."
+_PAST_TIME = f"A body must arrive within {BODY_PACES * PACE_SECONDS / 60:.0f} minutes in all."
+#: The scope entry of a request whose body arrives too slowly: a sentence that names the limit.
 TOO_SLOW = "darkroom.body_too_slow"
 
 #: The scope entry with the address and port of the connection, which `client` has no longer if a
@@ -47,6 +50,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     head_seconds = HEAD_SECONDS
     pace_seconds = PACE_SECONDS
+    body_paces = BODY_PACES
     stall_seconds = STALL_SECONDS
     #: Bytes since a head ended, a part of a body came, or a request ended.
     _loose_bytes = 0
@@ -228,18 +232,20 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._pace_timer = None
         if not self.flow.read_paused:
             self._paces += 1
-            most = LINGER_PACES if self._lingering.lingers else BODY_PACES
-            if self._received_bytes - before < PACE_BYTES or self._paces >= most:
-                self._cut_off()
+            most = LINGER_PACES if self._lingering.lingers else self.body_paces
+            if self._received_bytes - before < PACE_BYTES:
+                self._cut_off(_BELOW_RATE)
+            elif self._paces >= most:
+                self._cut_off(_PAST_TIME)
         self._watch_pace()
 
-    def _cut_off(self) -> None:
+    def _cut_off(self, limit: str) -> None:
         """Close the connection; an unanswered request is answered where its body is read."""
         if self._lingering.lingers or self.cycle.response_started:
             self._lingering.abort()
         else:
             scope: Scope = cast("Scope", self.cycle.scope)
-            scope[TOO_SLOW] = True
+            scope[TOO_SLOW] = limit
             self.cycle.message_event.set()
 
     def _begin_to_linger(self) -> bool:

@@ -253,6 +253,35 @@ def test_a_body_that_comes_too_slowly_is_cut_off(hasty: ApiServer, path: str, se
     assert told.startswith(b"HTTP/1.1 408")
     assert b"connection: close" in told
     assert b"request_too_slow" in body
+    assert b"5,000 bytes of a body must arrive in 10 seconds" in body
+
+
+class Brief(Hasty):
+    """Waits for a whole body no longer than two periods."""
+
+    body_paces = 2
+
+
+def test_a_body_that_takes_too_long_in_all_is_told_so(empty_redis_url: str) -> None:
+    with (
+        served(settings(empty_redis_url), wire=Brief) as url,
+        tenant_at(url, empty_redis_url) as api_server,
+        dial(url) as opened,
+    ):
+        line = "POST /v1/batches HTTP/1.1"
+        opened.sendall(head(api_server, line, "Content-Length: 30000000") + b'{"jobs":[')
+
+        def is_answered() -> bool:
+            opened.sendall(b" " * 6_000)
+            return bool(select.select([opened], [], [], 0)[0])
+
+        wait_until(is_answered, "the answer")
+        answer = http.client.HTTPResponse(opened)
+        answer.begin()
+        assert answer.status == 408
+        assert json.loads(answer.read())["detail"].startswith(
+            "A body must arrive within 10 minutes in all."
+        )
 
 
 def test_a_body_that_goes_on_byte_by_byte_is_cut_off(hasty: ApiServer) -> None:
