@@ -496,7 +496,7 @@ class Settings(BaseSettings):
 
     # webhooks
     webhook_schedule: Annotated[
-        Numbers, Field(description="Seconds to wait before each delivery attempt")
+        Numbers, Field(description="Seconds to wait before each delivery attempt; the first is 0")
     ] = (0, 5, 30, 120, 600, 3_600, 10_800, 28_800, 86_400)
     webhook_timeout_seconds: Annotated[
         Timeout, Field(description="Longest time for one delivery attempt, in seconds")
@@ -664,9 +664,11 @@ class Settings(BaseSettings):
 
     @field_validator("webhook_schedule")
     @classmethod
-    def _not_empty(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+    def _schedule(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if not value or min(value) < 0 or max(value) > WAIT_SECONDS_MAX:
             raise ValueError("needs at least one wait, each from 0 to 31536000 seconds")
+        if value[0] != 0:
+            raise ValueError("must begin with 0: the first attempt is made at once")
         return value
 
     @field_validator("openai_models")

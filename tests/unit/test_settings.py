@@ -536,6 +536,8 @@ def test_a_history_url_that_cannot_be_used_is_refused_without_its_password(
         ("record_retention_seconds", "999999999999999999999"),
         ("webhook_schedule", "0,inf"),
         ("webhook_schedule", "0,1e12"),
+        ("webhook_schedule", "5"),
+        ("webhook_schedule", "60,300"),
         ("provider_rate_per_minute", "nan"),
         ("onemin_auth_header", "API KEY:"),
         ("otlp_headers", "authorization"),
