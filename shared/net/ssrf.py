@@ -32,6 +32,9 @@ BLOCKED_RANGES = tuple(
         ("192.52.193.0/24", "a multicast relay"),
         ("192.88.99.0/24", "a 6to4 relay"),
         ("192.175.48.0/24", "a name server's anycast"),
+        # two of the next range that have a name
+        ("::/128", "unspecified"),
+        ("::1/128", "loopback"),
         ("::/96", "an IPv4 address written as IPv6"),
         ("::ffff:0:0:0/96", "an IPv4 address written as IPv6"),
         ("64:ff9b:1::/48", "a local NAT64"),

@@ -73,6 +73,11 @@ def test_an_address_that_is_not_for_the_public_is_forbidden(address: str) -> Non
     assert blocked_reason(address)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+def test_loopback_is_called_so_in_every_spelling(address: str) -> None:
+    assert blocked_reason(address) == "loopback"
+
+
 @pytest.mark.parametrize("address", OUTSIDE)
 def test_a_public_address_is_allowed(address: str) -> None:
     assert blocked_reason(address) is None
