@@ -84,8 +84,6 @@ _CONNECTIONS = 8
 _FAILED = 500
 #: The exit code for invalid settings, as of every command.
 WRONG_SETTINGS = 2
-#: The form of problems below the paths of other services' APIs.
-_DIALECTS = {"/openai/": openai_problem, "/replicate/": replicate_problem}
 #: All routers, in matching order.
 ROUTERS: tuple[APIRouter, ...] = (
     *(erasures.tenant_routes, jobs.router, job_events.router, image.router),
@@ -154,7 +152,11 @@ def _add_middleware(app: FastAPI, settings: Settings, tracer: Tracer) -> None:
             held=settings.max_held_bytes,
             held_of_tenant=settings.max_tenant_held_bytes,
         ),
-        dialects=_DIALECTS,
+        # the form of problems below the paths of other services' APIs
+        dialects={
+            "/openai/": openai_problem,
+            "/replicate/": partial(replicate_problem, prefix=prefix),
+        },
         tracer=tracer,
         cors=Cors(settings.cors_origins),
         prefix=prefix,

@@ -118,8 +118,9 @@ def test_all_that_is_told_of_addresses_leads_below_the_path_of_the_proxy(
     assert made.headers["location"] == f"/darkroom/v1/jobs/{made.json()['id']}"
     batch = api_server.client.post("/v1/batches", json={"jobs": [PROMPT]})
     assert batch.headers["location"].startswith("/darkroom/v1/batches/")
-    refused = api_server.client.get("/nowhere").json()
-    assert refused["type"] == "/darkroom/problems/not_found"
+    for unknown in ("/nowhere", "/replicate/v1/nowhere"):
+        refused = api_server.client.get(unknown).json()
+        assert refused["type"] == "/darkroom/problems/not_found"
     assert api_server.client.get("/openapi.json").json()["servers"] == [{"url": "/darkroom"}]
     path = f"/replicate/v1/models/{DEFAULT_MODEL}/predictions"
     predicted = api_server.client.post(path, json=PROMPT).json()

@@ -29,11 +29,14 @@ class ReplicateError(TypedDict):
     invalid_fields: NotRequired[list[InvalidField]]
 
 
-def answer(problem: Problem, request_id: str) -> Response:
-    """Write a problem; its detail names every fault, because the client shows nothing else."""
+def answer(problem: Problem, request_id: str, *, prefix: str = "") -> Response:
+    """Write a problem; its detail names every fault, because the client shows nothing else.
+
+    `prefix` precedes every path as seen from outside.
+    """
     kind = problem.kind
     body: dict[str, Any] = {
-        "type": f"{TYPE_PREFIX}{problem.code}",
+        "type": f"{prefix}{TYPE_PREFIX}{problem.code}",
         "title": "Input validation failed" if problem.errors else kind.title,
         "status": kind.status,
         "detail": _detail(problem),
