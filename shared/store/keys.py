@@ -433,6 +433,8 @@ gate = Key(
         "gone:<model>": "when it last said that it offers the model to no key that workers use (ms)",
         "credits:<team>": "`needed has`: credits that a call needs and the team has",
         "unfetched": "up to three jobs whose images could not be fetched since one last could",
+        "unstored": "up to three jobs whose images could not be stored since one last could",
+        "refused_images": "up to three such jobs that waited when the image of another was stored",
         "image_host": "the host that images could not be fetched from",
         "fetched_host": "the host of the last image that was stored",
         "regenerations": "images made again in a row",

@@ -13,6 +13,7 @@ from shared.errors import (
     ProviderAuth,
     ProviderDown,
     ProviderRejected,
+    StorageDown,
 )
 from shared.jobs import JobSpec, WaitingOn
 from shared.provider_keys import ProviderKey
@@ -118,6 +119,7 @@ def test_a_hold_ends_with_one_probe_at_a_time(world: World, reason: str) -> None
     world.finish(world.claim())
 
     world.claim()
+    world.client.hdel(GATE, "refused_images")
     assert world.client.hkeys(GATE) == ["fetched_host"]
 
 
@@ -702,6 +704,44 @@ def test_one_or_two_images_at_another_host_hold_nothing_where_images_are_fetched
     # then
     assert closed(world).reason == "image_host"
     assert first.job.answer is not None
+
+
+def unstored(world: World, held: Claim) -> Claim:
+    """Let the storage refuse the image of a paid job; claim the job for its next attempt."""
+    again = transitions.Requeue(5, refund_attempt=True, signal=Signal.hold_storage(30))
+    world.store.run(transitions.requeue(held, StorageDown("refused"), again))
+    world.come_due(held.job.id)
+    world.sweep()
+    return world.claim()
+
+
+def test_one_image_that_cannot_be_stored_holds_new_calls_once(world: World) -> None:
+    refused = unstored(world, paid(world))
+    world.accept()
+    assert closed(world).reason == "storage"
+    end_hold(world, "storage")
+    refused = unstored(world, refused)
+    # the image of the probe is stored, and that of the job still is not
+    world.finish(world.claim())
+    unstored(world, refused)
+    waiting = world.accept()
+    assert world.claim().job.id == waiting
+
+
+def test_several_images_that_cannot_be_stored_hold_new_calls_as_long_as_they_wait(
+    world: World,
+) -> None:
+    first = unstored(world, paid(world))
+    end_hold(world, "storage")
+    world.accept()
+    unstored(world, world.checkpoint(world.call(world.claim())))
+    end_hold(world, "storage")
+    first = unstored(world, first)
+    world.accept()
+    assert closed(world).reason == "storage"
+    # one that is stored after all counts again
+    world.succeed(first)
+    assert first.job.id not in hash_of(world, GATE)["refused_images"]
 
 
 def test_a_key_that_may_not_call_one_model_serves_others(world: World) -> None:

@@ -102,17 +102,48 @@ local function failed(record, key, model, now)
   end
 end
 
+-- Add a job to a list of up to three; return whether it was in the list, and how many are now.
+local function add_waiting(record, name, job)
+  local jobs = record[name] or ''
+  local known = util.has_word(job, jobs)
+  local _, count = string.gsub(jobs, '%S+', '')
+  if not known and count < 3 then
+    redis.call('HSET', keys.gate, name, jobs == '' and job or jobs .. ' ' .. job)
+    count = count + 1
+  end
+  return known, count
+end
+
+-- Record an image that could not be stored. One job alone holds new calls once, for a while, because the storage may
+-- refuse its image only; several hold calls as long as any of them waits. If images of other jobs were stored since,
+-- it holds nothing.
+local function unstored(record, job, ends, now)
+  if util.has_word(job, record.refused_images or '') then return end
+  local known, count = add_waiting(record, 'unstored', job)
+  if not known or count > 1 then hold(record, 'storage', ends, now) end
+end
+
+-- Record which jobs still wait for the storage although it has stored the image of another job: the last three.
+local function set_refused(record, stored_job)
+  local jobs = {}
+  for id in string.gmatch((record.unstored or '') .. ' ' .. (record.refused_images or ''), '%S+') do
+    if id ~= stored_job and #jobs < 3 then jobs[#jobs + 1] = id end
+  end
+  local refused = table.concat(jobs, ' ')
+  if refused == (record.refused_images or '') then return end
+  if refused == '' then
+    redis.call('HDEL', keys.gate, 'refused_images')
+  else
+    redis.call('HSET', keys.gate, 'refused_images', refused)
+  end
+end
+
 -- Record an image that could not be downloaded. One job alone holds new calls once, for a while; when others fail at
 -- the same host, they hold calls as long as any of them waits. If images now come from another host, one or two jobs
 -- are an exception and hold nothing.
 local function unfetched(record, job, now, host)
-  local jobs = record.unfetched or ''
-  local known = util.has_word(job, jobs)
-  local _, count = string.gsub(jobs, '%S+', '')
-  if not known and count < 3 then
-    jobs, count = jobs == '' and job or jobs .. ' ' .. job, count + 1
-  end
-  redis.call('HSET', keys.gate, 'unfetched', jobs, 'image_host', host)
+  local known, count = add_waiting(record, 'unfetched', job)
+  redis.call('HSET', keys.gate, 'image_host', host)
   local is_exception = count < 3 and record.fetched_host and record.fetched_host ~= host
   if not is_exception and (not known or count > 1) then hold(record, 'image_host', now + C.image_hold_ms, now) end
 end
@@ -124,15 +155,17 @@ local function regenerated(record, now)
 end
 
 -- Record an image that was downloaded and stored: neither storage nor an image host holds new calls any more.
-local function stored(record, answer)
-  local host = string.match(answer or '', '"url":"https?://([^/"]+)')
+local function stored(record, job)
+  local host = string.match(job and job.answer or '', '"url":"https?://([^/"]+)')
   if host and record.fetched_host ~= string.lower(host) then
     redis.call('HSET', keys.gate, 'fetched_host', string.lower(host))
   end
+  set_refused(record, job and job.id)
   local fields = {}
   for _, name in ipairs({
     'hold:storage',
     'probe:storage',
+    'unstored',
     'hold:image_host',
     'probe:image_host',
     'unfetched',
@@ -179,6 +212,8 @@ function M.apply(signal, now, job)
   elseif word == 'model_removed' then
     healthy(record, key, model)
     model_removed(record, key, model, now)
+  elseif word == 'hold' and a == 'storage' and job then
+    unstored(record, job.id, now + b, now)
   elseif word == 'hold' then
     hold(record, string.match(a, ':model$') and a .. ':' .. model or a, now + b, now)
     local team = has ~= '' and string.match(a, '^provider_credits:team:(.*)$')
@@ -189,7 +224,7 @@ function M.apply(signal, now, job)
     redis.call('HDEL', keys.gate, 'dead:' .. a)
     if record['refused:' .. a] then redis.call('HSET', keys.gate, 'revived:' .. a, record['refused:' .. a]) end
   elseif word == 'stored' then
-    stored(record, job and job.answer)
+    stored(record, job)
   elseif word == 'unfetched' then
     unfetched(record, job.id, now, a)
   elseif word == 'regenerated' then
