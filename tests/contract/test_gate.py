@@ -15,7 +15,7 @@ from shared.errors import (
     ProviderRejected,
     StorageDown,
 )
-from shared.jobs import JobSpec, WaitingOn
+from shared.jobs import JobSpec, State, WaitingOn
 from shared.provider_keys import ProviderKey
 from shared.serializers import waiting_on
 from shared.store import batches, job_queries, job_submission, keys, maintenance, transitions
@@ -533,6 +533,29 @@ def test_a_model_is_gone_once_no_key_has_it_and_offered_again_when_one_does(worl
     world.checkpoint(world.call(world.claim(keys=pool)))
     world.accept(model="old")
     assert not world.client.hexists(GATE, "gone:old")
+
+
+@pytest.mark.parametrize(
+    ("state", "is_gone"),
+    [
+        ({"dead:two": 10_000}, False),  # refused for ten seconds: a check may find that it works
+        ({"dead:two": 90_000}, True),
+        ({"paused:key:two": 90_000}, False),
+        ({"removed:two": 0}, True),
+    ],
+)
+def test_a_model_is_not_gone_while_a_key_that_may_have_it_only_rests(
+    world: World, state: dict[str, int], *, is_gone: bool
+) -> None:
+    pool = two_keys(world)
+    job_id = world.accept(model="old")
+    for field, age_ms in state.items():
+        world.client.hset(GATE, field, int(milliseconds(world)) - age_ms)
+    not_offered(world, world.claim(keys=pool))
+    swept = world.sweep()
+    assert swept is not None
+    assert (world.read(job_id).job.state is State.FAILED) == is_gone
+    assert swept.failed == ((("old", "model_unavailable"),) if is_gone else ())
 
 
 def test_a_removed_model_is_refused_and_what_waits_for_it_ends_without_a_call(world: World) -> None:

@@ -177,13 +177,20 @@ local function stored(record, job)
   if #fields > 0 then redis.call('HDEL', keys.gate, unpack(fields)) end
 end
 
+-- Return whether a key may be used again soon: it is not removed, and if it was refused, the checks of dead keys may
+-- still find that it works.
+local function may_return(now, record, id)
+  local dead = tonumber(record['dead:' .. id])
+  return not record['removed:' .. id] and not (dead and now - dead > C.gone_probe_ms)
+end
+
 -- Record that the provider does not offer the model to this key. The model is gone if no other key is left that may
--- have it.
+-- have it, also among those that only rest.
 local function model_removed(record, key, model, now)
   redis.call('HSET', keys.gate, 'unoffered:' .. key.id .. ':' .. model, util.int(now))
   for name, line in pairs(record) do
     local id, seen = string.match(name, '^key:(.*)$'), tonumber(string.match(line, ' (%d+)$'))
-    local is_other = id and id ~= key.id and gate.is_used(seen, now) and not gate.key_excluded(record, id)
+    local is_other = id and id ~= key.id and gate.is_used(seen, now) and may_return(now, record, id)
     if is_other and gate.may_offer(now, record, { id = id }, model) then return end
   end
   redis.call('HSET', keys.gate, 'gone:' .. model, util.int(now))
