@@ -857,6 +857,26 @@ def test_a_clock_that_was_put_back_holds_nothing_up(empty_redis_url: str) -> Non
     world.close()
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        keys.erasures(),
+        keys.object_deletions(),
+        keys.history_deletions(),
+        keys.history_tenant_deletions(),
+    ],
+)
+def test_what_is_to_be_deleted_is_due_as_soon_after_the_clock_was_put_back(
+    world: World, key: str
+) -> None:
+    world.sweep()
+    world.client.zadd(key, {"one": milliseconds(world) + HOUR_MS + 10_000})
+    put_back(world)
+    world.sweep()
+    due = world.client.zscore(key, "one") or 0
+    assert 5_000 < due - milliseconds(world) < 11_000, "the time between two sweeps is not known"
+
+
 TILES = "acme/tile-painter"
 
 

@@ -11,7 +11,18 @@ local function shift(key, by, now)
   end
 end
 
--- Move all future times back by `by` milliseconds, except deadlines and retention.
+-- Sets of the whole service with times at which something is due.
+local SETS = {
+  keys.batch_work,
+  keys.endpoint_probes,
+  keys.endpoint_backlogs,
+  keys.erasures,
+  keys.object_deletions,
+  keys.history_deletions,
+  keys.history_tenant_deletions,
+}
+
+-- Move all future times back by `by` milliseconds, except deadlines, retention and when jobs move to the history.
 function M.apply(by)
   local now = clock.now()
   for name, value in pairs(util.read_hash(keys.gate) or {}) do
@@ -19,6 +30,7 @@ function M.apply(by)
       string.find(name, '^hold:')
       or string.find(name, '^tat:')
       or string.find(name, '^model_tat:')
+      or string.find(name, '^dead:')
       or string.find(name, '^gone:')
       or string.find(name, '^failing_since:')
       or string.find(name, '^unoffered:')
@@ -35,7 +47,7 @@ function M.apply(by)
       shift(key, by, now)
     end
   end
-  for _, key in ipairs({ keys.batch_work, keys.endpoint_probes, keys.endpoint_backlogs }) do
+  for _, key in ipairs(SETS) do
     shift(key, by, now)
   end
 end
