@@ -1,10 +1,12 @@
 """How receivers are: slowed, switched off, well again; and which secrets sign for them."""
 
+import time
 from typing import Any
 
 import pytest
 
 from shared.store import deliveries, delivery_log, endpoints, events, keys, maintenance
+from shared.store.functions import ENDPOINT_PROBE_MS
 from tests.contract.test_bulk import audit, audit_context
 from tests.contract.test_deliveries import accept
 from tests.contract.test_delivery_log import redeliver, settle, state
@@ -71,6 +73,33 @@ def test_an_endpoint_that_keeps_failing_is_asked_one_at_a_time(world: World) -> 
     assert after > before
     assert world.claim_delivery() is None
     assert feed_events(world) == ["webhook.failing"]
+    assert_true(world)
+
+
+def test_an_endpoint_is_failing_since_no_later_than_now_if_the_clock_is_set_back(
+    world: World,
+) -> None:
+    end_jobs(world, 12)
+    fail(world)
+    world.claim_delivery()
+    key = keys.endpoint(endpoint(world).id)
+    world.client.hset(key, "since", int(time.time() * 1000) + 3_600_000)
+    probe_time(world)
+    settle(world, world.delivery(), "retry")
+    found = endpoint(world)
+    assert found.failing_since == found.failed_at
+
+
+def test_a_clock_that_is_set_back_does_not_put_off_the_first_probe(world: World) -> None:
+    end_jobs(world, FAILURES)
+    fail(world)
+    found = endpoint(world)
+    ahead = int(time.time() * 1000) + 10 * ENDPOINT_PROBE_MS
+    world.client.hset(keys.endpoint(found.id), "next", ahead)
+    (parked,) = end_jobs(world)
+    assert state(world, parked) == "parked"
+    at = world.client.zscore(keys.endpoint_probes(), found.id) or 0
+    assert time.time() * 1000 < at <= time.time() * 1000 + ENDPOINT_PROBE_MS
     assert_true(world)
 
 

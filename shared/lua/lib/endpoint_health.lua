@@ -40,6 +40,10 @@ function M.failed(delivery, gone, now)
   redis.call('HSETNX', key, 'since', util.int(now))
   redis.call('HSET', key, 'failed_at', util.int(now))
   local known = endpoints.health(endpoint)
+  if tonumber(known.since) > now then -- Redis' clock was set back
+    known.since = now
+    redis.call('HSET', key, 'since', util.int(now))
+  end
   if known.off then return nil end
   if gone then return disable(endpoint, known, 'gone', now) end
   if fails < C.endpoint_failures then return nil end

@@ -45,7 +45,9 @@ end
 
 function M.await_probe(endpoint, known, now)
   if known.next and not known.off and not known.probe then
-    redis.call('ZADD', keys.endpoint_probes, 'NX', math.max(known.next, now), endpoint)
+    -- no wait is longer: if Redis' clock was set back, `next` may be far ahead
+    local at = math.min(math.max(known.next, now), now + C.endpoint_probe_ms)
+    redis.call('ZADD', keys.endpoint_probes, 'NX', util.int(at), endpoint)
   end
 end
 
