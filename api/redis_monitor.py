@@ -26,6 +26,8 @@ from shared.store.prices import write_prices
 from shared.store.schema_version import SCHEMA, incompatibility
 
 POLL_INTERVAL_SECONDS = 1.0
+#: After so long, every process signs with a new secret.
+_ROTATION_MS = int((REFRESH_SECONDS + 2 * POLL_INTERVAL_SECONDS) * 1000)
 _SECTIONS = ("memory", "persistence", "replication", "cluster")
 
 
@@ -179,6 +181,9 @@ class RedisMonitor:
         found = await self._committer.run(read_signing_keys())
         # none if Redis lost its data just now: the next reading stores the secret again
         self._signer.keys = found or self._signer.keys or (bytes.fromhex(stored),)
+        replaced_at = await self._client.get(keys.signing_key_replaced())
+        if replaced_at is not None:
+            self._signer.replaced_at = int(replaced_at) + _ROTATION_MS
         self._keys_read_at = time.monotonic()
 
     async def _read_or_create(self, key: str, first: str) -> str:

@@ -39,16 +39,17 @@ class ImageUrlSigner:
     """Sign image URLs, and check their signatures.
 
     `keys` are the current secret and earlier ones that still open URLs; `seconds` is how long a URL
-    is valid at least, 0 for as long as the image is kept.
+    is valid at least, 0 for as long as the image is kept. `replaced_at` is when the current secret
+    began to sign (ms).
     """
 
     seconds: int = 0
     keys: tuple[bytes, ...] = ()
+    replaced_at: int = 0
 
-    @property
-    def has_temporary_urls(self) -> bool:
-        """Whether URLs expire, or those of a replaced secret will."""
-        return bool(self.seconds) or len(self.keys) > 1
+    def can_expire(self, since: int) -> bool:
+        """Return whether a URL signed at `since` (ms) or later can end before its image does."""
+        return bool(self.seconds) or since < self.replaced_at
 
     def query(self, job_id: str, *, now_seconds: float) -> str:
         """Return the query of a job's image URL.

@@ -185,14 +185,16 @@ async def get_job(
 
         queued_job = _existing(await parts.wait_for(job_id, principal.tenant, changed, query.wait))
     is_known = etags is not None and etag_matches(etags, str(queued_job.job.version))
-    if is_known and not _is_url_temporary(parts, queued_job):
+    if is_known and not _can_url_expire(parts, queued_job.job):
         return unchanged(queued_job)
     return job_response(parts.view, queued_job)
 
 
-def _is_url_temporary(parts: AppContext, queued_job: QueuedJob) -> bool:
-    """Return whether the image URL that the client has for this version may have expired."""
-    return queued_job.job.image is not None and parts.redis_monitor.signer.has_temporary_urls
+def _can_url_expire(parts: AppContext, job: Job) -> bool:
+    """Return whether the image URL that a client has from this version may have expired."""
+    if job.image is None:
+        return False
+    return parts.redis_monitor.signer.can_expire(since=job.finished_at or 0)
 
 
 def _is_held(queued_job: QueuedJob, etags: str | None) -> bool:

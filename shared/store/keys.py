@@ -798,6 +798,9 @@ old_signing_keys = Key(
     ZSET,
     "Ends (ms) -> earlier secret with which image URLs are still accepted, in hexadecimal.",
 )
+signing_key_replaced = Key(
+    "signing:replaced", STRING, "When the secret that signs image URLs was last replaced (ms)."
+)
 schema = Key("schema", STRING, "The number of this layout.")
 prices = Key(
     "prices",

@@ -2,7 +2,7 @@
 -- Replace the secret that signs image URLs. The old one stays valid for a while; without an overlap, no earlier one
 -- does.
 -- Returns 'ok'
-local args, audit, clock, keys = ... -- requires
+local args, audit, clock, keys, util = ... -- requires
 local before = audit.replay(args)
 if before then return before[1] end
 local now, overlap = clock.now(), tonumber(args.overlap_ms)
@@ -18,5 +18,6 @@ else
   end
 end
 redis.call('SET', keys.signing_key, args.key)
+redis.call('SET', keys.signing_key_replaced, util.int(now))
 local detail = cjson.encode({ overlap_seconds = overlap / 1000 })
 return audit.record(args, 'image_urls.rotate', 'image_urls', detail, { 'ok' })[1]
