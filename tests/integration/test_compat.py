@@ -87,12 +87,24 @@ def test_a_client_that_leaves_is_joined_by_its_retry(api_server: ApiServer) -> N
 
 
 def test_a_full_queue_takes_none_of_several_and_may_be_tried_again(api_server: ApiServer) -> None:
-    api_server.world.client.hset(keys.tenant(api_server.tenant), "max_queued", "2")
+    api_server.world.client.hset(keys.tenant(api_server.tenant), "max_queued", "3")
+    waiting = api_server.create()["id"]
     answer = api_server.client.post(IMAGES, json={**BODY, "n": 3})
     assert answer.status_code == 429
     assert answer.json()["error"]["type"] == "rate_limit_error"
     assert answer.headers["retry-after"] == "5"
     assert "x-should-retry" not in answer.headers
+    assert [job["id"] for job in jobs_of(api_server)] == [waiting]
+
+
+def test_more_images_than_the_queue_may_have_are_refused_for_good(api_server: ApiServer) -> None:
+    api_server.world.client.hset(keys.tenant(api_server.tenant), "max_queued", "2")
+    answer = api_server.client.post(IMAGES, json={**BODY, "n": 3})
+    assert answer.status_code == 400
+    assert (
+        "more jobs than the tenant may have in its queue (2)" in answer.json()["error"]["message"]
+    )
+    assert answer.headers["x-should-retry"] == "false"
     assert jobs_of(api_server) == []
 
 
