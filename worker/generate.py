@@ -96,8 +96,8 @@ def _claim(context: WorkerContext, *, isolated: bool) -> tuple[Claim | None, int
 def _attempt(context: WorkerContext, leases: Leases, claim: Claim, claim_sent_at: int) -> None:
     """Run an attempt of the claimed job, under its lease and in its own log context."""
     job = claim.job
-    if job.pending_record is not None:
-        # what the look-up shows is true of the key that it uses
+    if job.pending_record is not None or claim.key is NO_KEY:
+        # the last call may be looked up; what that shows is true of the key that it uses
         claim = replace(claim, key=_look_up_key(claim, context.keys))
     with (
         structlog.contextvars.bound_contextvars(
@@ -233,7 +233,7 @@ class Attempt:
 
     def _look_up(self, record_id: str | None, *, wait: bool = True) -> ProviderResult | None:
         """Look up the result of an earlier call, for free; also None if there is no key to use."""
-        job, key = self.claim.job, _look_up_key(self.claim, self.context.keys)
+        job, key = self.claim.job, self.claim.key
         if not record_id or key is NO_KEY:
             return None
         request = Request.of(job.model, job.spec.input, self.context.settings.models)

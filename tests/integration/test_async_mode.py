@@ -184,6 +184,21 @@ def gate_of(harness: WorkerHarness) -> set[str]:
     return {str(name) for name in harness.world.client.hkeys(keys.gate())}
 
 
+def test_an_image_is_looked_up_with_the_key_of_its_own_call_and_not_of_one_before(
+    open_harness: Open,
+) -> None:
+    # given a call that failed, and one with the key of another team, whose URL is not served
+    harness = open_harness(onemin_api_key=TWO_TEAMS)
+    harness.provider.behave({"fault": "status", "status": 500}, {"fault": "url_expired"})
+    # when
+    job = harness.run()
+    # then
+    first, second = (call["key"] for call in harness.provider.calls() if call["kind"] == "generate")
+    assert first != second
+    assert asked_with(harness) == {second}
+    assert (job.calls, job.regenerated) == (2, 0)
+
+
 def test_a_look_up_that_is_refused_blames_its_own_key_and_waits(open_harness: Open) -> None:
     # given a record of a key that is revoked before it is looked up
     harness = open_harness(onemin_async=True, onemin_api_key=TWO_TEAMS)
