@@ -210,7 +210,7 @@ def send_test(
 ) -> Command[str]:
     """Queue a test event: sent once, by a worker, and kept for minutes under its id.
 
-    Return `ok`, or `gone` if the tenant of `api_key` ('' for none) was deleted meanwhile.
+    Return `ok`, or `gone` if the tenant of `api_key` ('' for none) has been deleted.
     """
     operation = operations.SendTest(
         id=delivery_id,

@@ -149,7 +149,7 @@ def ensure_endpoint(
     """Register or find an endpoint, and set what is given of it.
 
     Return its id, `full` or `full_standing` if there are too many, `not_standing` if headers or a
-    payload are given of an endpoint without events, or `gone` if the tenant was deleted meanwhile.
+    payload are given of an endpoint without events, or `gone` if the tenant has been deleted.
     """
     given = settings or EndpointSettings()
     query = ("query", _query(url)) if given.events or _query(url) else ()

@@ -337,7 +337,7 @@ def slow_readers(url: str, empty_redis_url: str, s3: S3Server) -> Iterator[ApiSe
             slow = stack.enter_context(dial(url))
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             slow.sendall(f"GET {signed} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
-            assert slow.recv(1)  # its answer has begun
+            assert slow.recv(1)  # its response has started
         yield api_server
 
 
