@@ -13,11 +13,12 @@ from api.auth import Keyring, require_scope
 from api.batch_finalizer import BatchFinalizer
 from api.image_streaming import ImageStreamer
 from api.long_poll import NotificationHub
-from api.middleware import REQUEST_ID, SPAN, TENANT
+from api.middleware import REQUEST_ID, SPAN
 from api.people import People
 from api.previews import Previews
 from api.records import Records
 from api.redis_monitor import RedisMonitor
+from api.server import TENANT
 from shared.api_keys import OPS_SCOPES
 from shared.model_catalog import Catalog
 from shared.serializers import View

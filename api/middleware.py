@@ -18,7 +18,7 @@ from api.bodies import SMALL_BYTES, BodyLimits
 from api.cors import Cors, Pairs
 from api.headers import IS_HEAD
 from api.problems import Problem, Writer, answer, failure_of
-from api.server import TOO_SLOW
+from api.server import TENANT, TOO_SLOW
 from shared import metrics
 from shared.logs import log
 from shared.tracing.context import logged, read_traceparent
@@ -32,8 +32,6 @@ SPAN = "darkroom.span"
 TRACE = "darkroom.trace"
 #: The scope entry of the problem writer, which depends on the API of the path.
 WRITER = "darkroom.writer"
-#: The scope entry of the tenant's name, once its key is checked.
-TENANT = "darkroom.tenant"
 #: Paths polled by machines are not traced.
 _UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 #: nginx' status for a client that disconnected before the response; it is counted, never sent.

@@ -8,12 +8,18 @@ sending.
 """
 
 from asyncio import TimerHandle, Transport
+from collections import Counter
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from shared.logs import log
+
+_log = log(__name__)
 
 #: The maximum size of a request head (request line and headers) and of trailers, give or take one
 #: read from the socket.
@@ -32,6 +38,8 @@ BODY_PACES = 60
 LINGER_PACES = 3
 #: How long a client may read nothing of its response: nginx' default.
 STALL_SECONDS = 60.0
+#: The memory of one process for the parts of responses that clients have not read.
+UNREAD_BYTES = 256_000_000
 #: Why a body was cut off.
 _BELOW_RATE = f"At least {PACE_BYTES:,} bytes of a body must arrive in {PACE_SECONDS:.0f} seconds."
 _PAST_TIME = f"A body must arrive within {BODY_PACES * PACE_SECONDS / 60:.0f} minutes in all."
@@ -41,13 +49,53 @@ TOO_SLOW = "darkroom.body_too_slow"
 #: The scope entry with the address and port of the connection, which `client` has no longer if a
 #: proxy sent X-Forwarded-For; None for a Unix socket.
 PEER = "darkroom.peer"
+#: The scope entry of the tenant's name, once its key is checked.
+TENANT = "darkroom.tenant"
 
 _VERSION_WITHOUT_CHUNKS = "1.0"
+
+
+class UnreadResponses:
+    """The responses whose clients read more slowly than the app writes, oldest first."""
+
+    def __init__(self, most_bytes: int) -> None:
+        """Let them hold `most_bytes` together."""
+        self._most = most_bytes
+        self._reason = (
+            f"Clients leave more than {most_bytes:,} bytes of responses unread; this reader, a "
+            "tenant or an address, leaves most."
+        )
+        self._held: dict[Transport, tuple[str, int]] = {}
+        self._held_by: Counter[str] = Counter()
+
+    def add(self, transport: Transport, reader: str) -> None:
+        """Count what `transport` holds; over the limit, abort the oldest of the largest reader.
+
+        So slow clients of one reader do not end the responses of another.
+        """
+        size = transport.get_write_buffer_size()
+        self._held[transport] = (reader, size)
+        self._held_by[reader] += size
+        while self._held_by.total() > self._most:
+            ((largest, _),) = self._held_by.most_common(1)
+            oldest = next(one for one, (reader, _) in self._held.items() if reader == largest)
+            self.remove(oldest)
+            oldest.abort()
+            # without the ids of the request that is being answered here
+            Context().run(_log.warning, "response aborted", reader=largest, reason=self._reason)
+
+    def remove(self, transport: Transport) -> None:
+        """Stop counting a response that is read again or has ended."""
+        reader, size = self._held.pop(transport, ("", 0))
+        self._held_by[reader] -= size
+        if not self._held_by[reader]:
+            del self._held_by[reader]
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection. Start the server with `--http api.server:LimitedHttpProtocol`."""
 
+    unread = UnreadResponses(UNREAD_BYTES)
     head_seconds = HEAD_SECONDS
     pace_seconds = PACE_SECONDS
     body_paces = BODY_PACES
@@ -77,6 +125,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         self._is_in_body = False
+        self.unread.remove(self._lingering.transport)
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -179,13 +228,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
-        """Start the timer of a client that does not read its response."""
+        """Start the timer of a client that does not read its response, and count its bytes."""
         super().pause_writing()
         self._watch_stall()
+        address = self.client[0] if self.client else ""
+        self.unread.add(self._lingering.transport, str(self.cycle.scope.get(TENANT, address)))
 
     def resume_writing(self) -> None:
         """Stop that timer."""
         super().resume_writing()
+        self.unread.remove(self._lingering.transport)
         if self._stall_timer is not None:
             self._stall_timer.cancel()
 
@@ -281,18 +333,18 @@ class LingeringTransport:
 
     def __init__(self, transport: Transport, begin_to_linger: Callable[[], bool]) -> None:
         """Wrap `transport`; `begin_to_linger` returns whether `close` must wait."""
-        self._transport = transport
+        self.transport = transport
         self._begin_to_linger = begin_to_linger
         self.write: Callable[[bytes], object] = transport.write
         self.lingers = False
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the transport has
         """Delegate everything else to the transport."""
-        return getattr(self._transport, name)
+        return getattr(self.transport, name)
 
     def is_closing(self) -> bool:
         """Return whether nothing more may be sent."""
-        return self.lingers or self._transport.is_closing()
+        return self.lingers or self.transport.is_closing()
 
     def close(self) -> None:
         """Stop sending; while the client still sends, continue reading for a while."""
@@ -300,7 +352,7 @@ class LingeringTransport:
             self.lingers = True
             self.write = _drop  # a response that was being written
         else:
-            self._transport.close()
+            self.transport.close()
 
 
 def _drop(_: bytes) -> None:

@@ -6,12 +6,13 @@ import select
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from api.server import LimitedHttpProtocol
+from api.server import LimitedHttpProtocol, UnreadResponses
 from sandbox.wait import wait_until
 from tests.support.api_server import ApiServer, problem, served, settings, tenant_at
 
@@ -338,6 +339,40 @@ def test_a_client_that_does_not_take_its_answer_is_left(
             opened.sendall(asked)
         # then
         wait_until(lambda: is_gone(opened), "the connection to be ended")
+
+
+class Compact(LimitedHttpProtocol):
+    """Holds no more than two responses of 6 MB that nobody reads."""
+
+    unread = UnreadResponses(13_000_000)
+
+
+def test_one_tenant_may_not_fill_the_memory_with_unread_responses(empty_redis_url: str) -> None:
+    jobs = json.dumps({"jobs": [{"input": {"prompt": "海" * 10_000}}] * 200}).encode()
+    with (
+        served(settings(empty_redis_url), wire=Compact) as url,
+        tenant_at(url, empty_redis_url) as api_server,
+        tenant_at(url, empty_redis_url) as other,
+        ExitStack() as stack,
+    ):
+        for one in (api_server, other):
+            assert batch(one, jobs).status_code == 202
+
+        def leave_unread(tenant: ApiServer) -> socket.socket:
+            opened = stack.enter_context(dial(url))
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            opened.sendall(head(tenant, "GET /v1/jobs?limit=200 HTTP/1.1", "Connection: close"))
+            assert select.select([opened], [], [], 20)[0]
+            return opened
+
+        # given an unread response of one tenant, and more of another than may be held; of each,
+        # the kernel has a part
+        patient = leave_unread(other)
+        greedy = [leave_unread(api_server) for _ in range(8)]
+        # then the oldest of the latter ends early, and the others arrive whole
+        for opened in (patient, greedy[-1]):
+            assert len(read_all(opened)) > 6_000_000
+        assert len(read_all(greedy[0])) < 6_000_000
 
 
 def test_one_tenant_may_not_fill_the_memory_with_bodies(empty_redis_url: str) -> None:
