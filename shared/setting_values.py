@@ -30,7 +30,15 @@ _PORT = re.compile(r"[0-9]{1,5}")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 SEAL_KEY_CHARACTERS = 32
 #: The name of a header (RFC 9110, 5.6.2).
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: Headers that belong to the connection, not to the request.
+CONNECTION_HEADERS = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization"),
+        *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("host", "expect"),
+    }
+)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 #: Whose rights a setting states.
 _WHO = re.compile(r"(?:user|group):[\x21-\x7e]+")
@@ -296,9 +304,14 @@ def authorities_file(path: str) -> str:
 
 
 def header_name(text: str) -> str:
-    """Validate the name of a header."""
-    if not _TOKEN.fullmatch(text):
+    """Validate the name of a header, which may not be one of the connection or the body."""
+    if not HEADER_NAME.fullmatch(text):
         raise ValueError("it needs the name of a header, such as API-KEY")
+    if text.lower().startswith("content-") or text.lower() in CONNECTION_HEADERS:
+        raise ValueError(
+            f"{text} belongs to the connection or the body of a request; it needs the name of "
+            "another header, such as API-KEY"
+        )
     return text
 
 
@@ -329,10 +342,11 @@ def rights(entries: Iterable[str]) -> dict[str, tuple[Scope, ...]]:
 def header_values(pairs: Mapping[str, str]) -> None:
     """Validate headers that are sent unchanged."""
     for name, value in pairs.items():
-        if not _TOKEN.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+        if not HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(
                 "needs name=value, several separated by commas, of ASCII that a header can carry"
             )
+        header_name(name)
 
 
 def check_keys(keys: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ import httpx
 import idna
 
 from shared.net.ssrf import AddressGuard, blocked_reason
+from shared.setting_values import CONNECTION_HEADERS, HEADER_NAME
 from shared.settings import Settings
 
 URL_CHARACTERS = 2048
@@ -27,16 +28,9 @@ _NEVER = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 #: Resolvers treat a host whose last label is a number as an IPv4 address, in any notation.
 _NUMERIC_END = re.compile(r"(^|\.)(0[xX][0-9a-fA-F]*|[0-9]+)\.?$")
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?|")
 #: Headers set by the delivery itself, and those of the connection.
-_OWN_HEADERS = frozenset(
-    {
-        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization"),
-        *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
-        *("host", "expect", "user-agent", "date"),
-    }
-)
+_OWN_HEADERS = CONNECTION_HEADERS | {"user-agent", "date"}
 _OWN_PREFIXES = ("webhook-", "svix-", "content-")
 
 
@@ -158,7 +152,7 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _check_header(name: str, value: str) -> None:
-    if len(name) > HEADERS_NAME_CHARACTERS or not _TOKEN.fullmatch(name):
+    if len(name) > HEADERS_NAME_CHARACTERS or not HEADER_NAME.fullmatch(name):
         # not shown: without its colon, a header with a secret is such a name
         raise ValueError(
             f"has an invalid header name: a name has 1 to {HEADERS_NAME_CHARACTERS} letters, "
