@@ -104,6 +104,7 @@ def test_a_line_overrides_the_parameters_of_the_command_and_keeps_the_others(
         ("p.jsonl", '{"prompt": "a", "metadata": 5}', "member `metadata`: must be an object."),
         ("p.jsonl", '{"prompt": "a", "input": [1]}', "member `input`: must be an object."),
         ("p.jsonl", '{"prompt": "a", "prompt": "b"}', "line 1: `prompt` given more than once."),
+        ("p.jsonl", '{"prompt": "a", "metadata": {"entry": "b"}}', "use another name"),
         ("p.jsonl", '{"prompt": "a", "input": {"prompt": "b"}}', "`prompt` given both in `input`"),
         ("p.csv", 'prompt,input\na,"{""prompt"": ""b""}"', "`prompt` given both in `input`"),
         ("p.csv", 'prompt,seed,input\na,1,"{""seed"": 2}"', "`seed` given both in `input`"),
@@ -129,6 +130,11 @@ def test_a_file_that_cannot_be_read_is_told_by_its_line(
 ) -> None:
     with pytest.raises(UsageError, match=re.escape(says)):
         read(tmp_path / name, text)
+
+
+def test_the_metadata_that_the_command_sets_is_not_an_option(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--metadata entry: this command sets it"):
+        read(tmp_path / "p.txt", "a", metadata={"entry": "b"})
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

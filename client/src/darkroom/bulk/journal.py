@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from uuid import uuid4
 
 from darkroom.bulk.plan import Entry
+from darkroom.bulk.row import ENTRY
 from darkroom.errors import UsageError
 from darkroom.files import DRAFT
 
@@ -143,4 +144,4 @@ def _record(line: bytes) -> Mapping[str, Any] | None:
 
 def _marked(entry: Entry) -> dict[str, Any]:
     """Return the job of an entry, tagged with the entry."""
-    return {**entry.body, "metadata": {**entry.body.get("metadata", {}), "entry": entry.id}}
+    return {**entry.body, "metadata": {**entry.body.get("metadata", {}), ENTRY: entry.id}}

@@ -10,7 +10,7 @@ from typing import Any
 
 from darkroom.bodies import faults_in
 from darkroom.bulk.faults import UNNAMED, LineFault, Source, refuse
-from darkroom.bulk.row import Row, read_json
+from darkroom.bulk.row import ENTRY, Row, read_json
 from darkroom.bulk.table import read_table
 from darkroom.errors import UsageError
 from darkroom.options import INTEGERS, OBJECTS, job_body
@@ -27,6 +27,8 @@ _ENCODINGS = (
     "this is not UTF-8. The file may be in Windows-1252 (what Excel saves as plain CSV) or another "
     "encoding: save it as UTF-8."
 )
+
+_TAKEN = "this command sets it for each image: use another name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ def read_lines(path: Path, defaults: Mapping[str, Any]) -> list[Line]:
     """
     if path.suffix.lower() not in _READERS:
         raise UsageError(f"{path.name}: prompts are read from {', '.join(_READERS)}.")
+    if _names_entry(defaults):
+        raise UsageError(f"--metadata {ENTRY}: {_TAKEN}. Nothing was requested.")
     read, kind = _READERS[path.suffix.lower()]
     source = Source(path.name, kind)
     lines: list[Line] = []
@@ -98,11 +102,18 @@ def _faults(row: Row) -> Iterator[LineFault]:
         if not isinstance(row.values[name], Mapping | None):
             yield LineFault(row.number, name, "must be an object")
     yield from _doubled(row.number, row.values)
+    if _names_entry(row.values):
+        yield LineFault(row.number, f"metadata/{ENTRY}", _TAKEN)
     prompt = row.values.get("prompt")
     if prompt is None or (isinstance(prompt, str) and not prompt.strip()):
         yield LineFault(row.number, "", "there is no prompt")
     elif not isinstance(prompt, str):
         yield LineFault(row.number, "prompt", "must be text")
+
+
+def _names_entry(values: Mapping[str, Any]) -> bool:
+    metadata = values.get("metadata")
+    return isinstance(metadata, Mapping) and ENTRY in metadata
 
 
 def _doubled(number: int, values: Mapping[str, Any]) -> Iterator[LineFault]:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from darkroom.bulk.faults import LineFault
 
+#: The metadata by which the job of an entry is found again.
+ENTRY = "entry"
 #: Longer integers are not parsed: no parameter is that large, and parsing takes long.
 _DIGITS_MAX = 30
 

@@ -13,6 +13,7 @@ from darkroom.bulk.downloads import Report, save_batch
 from darkroom.bulk.faults import LineFault, refuse
 from darkroom.bulk.journal import Journal, RequestedImage
 from darkroom.bulk.plan import Entry
+from darkroom.bulk.row import ENTRY
 from darkroom.errors import REFUSALS, DarkroomError, InvalidInput, NotFound, UsageError
 from darkroom.models import Batch, Raw
 from darkroom.options import option_of
@@ -86,7 +87,7 @@ class Filling:
         deleted: list[str] = []
 
         def path_of(job: Job) -> Path:
-            return self.folder / wanted[job.metadata["entry"]]
+            return self.folder / wanted[job.metadata[ENTRY]]
 
         for batch_id in self._batches(wanted):
             try:
@@ -135,7 +136,7 @@ class Filling:
 
 
 def _entry(line: Raw) -> str | None:
-    return (line.get("metadata") or {}).get("entry")
+    return (line.get("metadata") or {}).get(ENTRY)
 
 
 def _pieces(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
