@@ -5,10 +5,11 @@ before a decoder allocates memory for them.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from shared.errors import ImageDamaged, ImageTooLarge
 
@@ -68,7 +69,7 @@ def decode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def make_preview(data: bytes, *, max_pixels: int) -> bytes:
-    """Return a small WebP of an image, without metadata.
+    """Return a small WebP of an image, upright and without metadata.
 
     Its longest side has at most PREVIEW_SIDE pixels, and never more than that of the image. Raise
     ImageDamaged, ImageTooLarge.
@@ -78,6 +79,8 @@ def make_preview(data: bytes, *, max_pixels: int) -> bytes:
         image.draft(None, (2 * PREVIEW_SIDE, 2 * PREVIEW_SIDE))  # a JPEG is decoded at that size
         small = decode(image, "RGBA" if image.has_transparency_data else "RGB")
         small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+        with suppress(Exception):  # as on opening; an unreadable orientation is none
+            ImageOps.exif_transpose(small, in_place=True)  # it is lost with the metadata
         small.save(written, "WEBP", quality=_PREVIEW_QUALITY)
     return written.getvalue()
 

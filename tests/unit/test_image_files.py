@@ -82,6 +82,27 @@ def test_a_preview_has_no_metadata() -> None:
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "JPEG", "PNG"])
+def test_a_preview_is_upright(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    image = Image.new("RGB", (400, 300))
+    image.paste((255, 255, 255), (0, 0, 200, 300))
+
+    preview = make_preview(encoded(image, kind, exif=exif), max_pixels=CAP)
+
+    assert webp_canvas(preview) == (300, 400)
+    with Image.open(BytesIO(preview)) as shown:
+        assert [shown.convert("L").getpixel((150, at)) for at in (20, 380)] == [255, 0]
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_a_preview_ignores_an_orientation_that_cannot_be_read() -> None:
+    data = encoded(noise((600, 600)), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff")
+
+    assert is_complete_webp(make_preview(data, max_pixels=CAP))
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "JPEG", "PNG"])
 def test_an_image_beyond_the_limit_of_pixels_has_no_preview(kind: str) -> None:
     with pytest.raises(ImageTooLarge):
         make_preview(encoded(noise((1000, 1000)), kind), max_pixels=999_999)
