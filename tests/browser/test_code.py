@@ -88,14 +88,17 @@ def test_code_asks_for_exactly_what_the_form_says(
     bench.prompt.fill(AWKWARD)
     bench.page.get_by_role("tab", name="Code").click()
 
-    ran(code_of(bench.page, way), way, key, tmp_path)
+    code = code_of(bench.page, way)
+    ran(code, way, key, tmp_path)
 
     [call] = [call for call in provider.calls() if call["kind"] == "generate"]
     assert (call["prompt"], call["seed"]) == (AWKWARD, 7)
     with client_of(stack.state["api"], key) as client:
         job = client.get("/v1/jobs", params={"limit": 1}).json()["data"][0]
     # the clients of other services have no fallback models
-    assert job["fallback_models"] == ([] if way in {"OpenAI", "Replicate"} else [OTHER_MODEL])
+    is_other = way in {"OpenAI", "Replicate"}
+    assert code.startswith(f'# {way}\'s client cannot set "fallback_models". ') == is_other
+    assert job["fallback_models"] == ([] if is_other else [OTHER_MODEL])
 
 
 @pytest.mark.parametrize("way", [way for way in RUN if way != "Replicate"])

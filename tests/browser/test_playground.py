@@ -232,6 +232,15 @@ def test_the_request_can_be_written_as_json(bench: Bench, visit: Session) -> Non
     text = page.get_by_label("Request", exact=True)
     text.fill('{"input": {"prompt": "By hand", "megapixels": "0.25"}, "priority": "high",}')
     expect(page.get_by_role("alert")).to_contain_text("Invalid JSON")
+    for member, fault in (
+        ('"model": 5', "model must be a text."),
+        ('"input": []', "input must be an object."),
+        ('"tags": "red"', "tags must be a list of texts."),
+    ):
+        text.fill(f"{{{member}}}")
+        expect(page.get_by_role("alert")).to_have_text(fault)
+    text.fill('{"model": null, "input": null, "tags": null}')
+    expect(page.get_by_role("alert")).to_have_count(0)
     text.fill('{"input": {"prompt": "By hand", "megapixels": "0.25"}, "priority": "high"}')
     page.keyboard.press("Control+Enter")
     bench.wait_for("Succeeded")

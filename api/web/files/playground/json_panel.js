@@ -42,9 +42,9 @@ export class JsonPanel {
     const [body, words] = parsed(this.text.value);
     this.#say(words);
     if (words) return;
-    const { model, input = {}, tags = [], ...more } = body;
+    const { model, input, tags, ...more } = body;
     const modelId = model ?? this.parameters.models[0].id;
-    this.parameters.change({ modelId, input, tags, more }, "json");
+    this.parameters.change({ modelId, input: input ?? {}, tags: tags ?? [], more }, "json");
   }
 
   #say(words) {
@@ -58,9 +58,21 @@ export class JsonPanel {
 function parsed(text) {
   try {
     const body = JSON.parse(text);
-    const isObject = body && typeof body === "object" && !Array.isArray(body);
-    return isObject ? [body, ""] : [null, "Enter one JSON object."];
+    return isObject(body) ? [body, faultIn(body)] : [null, "Enter one JSON object."];
   } catch (error) {
     return [null, `Invalid JSON: ${error.message}.`];
   }
+}
+
+/** Name a member that the form, the code and the link cannot show; the API checks all others. */
+function faultIn({ model, input, tags }) {
+  if (typeof (model ?? "") !== "string") return "model must be a text.";
+  if (!isObject(input ?? {})) return "input must be an object.";
+  const areTexts =
+    Array.isArray(tags ?? []) && (tags ?? []).every((tag) => typeof tag === "string");
+  return areTexts ? "" : "tags must be a list of texts.";
+}
+
+function isObject(value) {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
 }

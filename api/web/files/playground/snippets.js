@@ -141,9 +141,7 @@ function program({ body, variations, url }) {
     ...job
   } = body;
   const text = String(prompt ?? "");
-  const members = Object.entries(job)
-    .filter(([, value]) => value !== null)
-    .map(([name, value]) => [name, JOB_OPTIONS.get(name)?.(value)]);
+  const members = given(job).map(([name, value]) => [name, JOB_OPTIONS.get(name)?.(value)]);
   const all = [
     text.startsWith("-") ? option("prompt", text) : shell(text),
     ...members.flatMap(([, options]) => options ?? []),
@@ -152,9 +150,8 @@ function program({ body, variations, url }) {
     option("url", url),
   ];
   const command = `darkroom generate ${all.filter(Boolean).join(" \\\n  ")}`;
-  const missing = members.filter(([, options]) => !options).map(([name]) => JSON.stringify(name));
-  if (!missing.length) return command;
-  return `# The program cannot set ${missing.join(", ")}. If you need that, use another client.\n${command}`;
+  const missing = members.filter(([, options]) => !options);
+  return cannotSet("The program", missing) + command;
 }
 
 function parameterOption(name, value) {
@@ -196,17 +193,17 @@ function pairValue(value) {
 }
 
 /** OpenAI's own names for format and number; everything else goes into the extra body. */
-function openai({ body, variations, url }) {
+function openai({ body: { model, input: parameters, ...job }, variations, url }) {
   const {
     prompt,
     output_format: format,
     output_quality: quality,
     disable_safety_checker: _,
     ...input
-  } = body.input;
+  } = parameters;
   const named = {
-    model: body.model,
-    prompt,
+    model,
+    prompt: prompt ?? "",
     ...(variations > 1 && { n: Math.min(variations, 10) }),
     ...(format && { output_format: format === "jpg" ? "jpeg" : format }),
     ...(quality !== undefined && { output_compression: quality }),
@@ -216,7 +213,7 @@ function openai({ body, variations, url }) {
   const words = Object.entries(named)
     .map(([name, value]) => `    ${name}=${python(value, 4)},\n`)
     .join("");
-  return `import base64
+  return `${cannotSet("OpenAI's client", given(job))}import base64
 import os
 from pathlib import Path
 
@@ -230,22 +227,20 @@ for number, image in enumerate(answer.data):
 `;
 }
 
-function replicate({ body, variations, url }) {
-  const input = python(body.input, 4);
-  const seeds = variations > 1 && "seed" in body.input;
-  const model = body.model.includes("/") ? body.model : `${OWNER}/${body.model}`;
+function replicate({ body: { model, input, ...job }, variations, url }) {
+  const seeds = variations > 1 && "seed" in input;
   const call = `client.run(
-    ${python(model)},
-    input=${input},
+    ${python(model.includes("/") ? model : `${OWNER}/${model}`)},
+    input=${python(input, 4)},
 )`;
   const one = `output = ${call}
-Path("image.${body.input.output_format ?? "jpg"}").write_bytes(output[0].read())
+Path("image.${input.output_format ?? "jpg"}").write_bytes(output[0].read())
 `;
   const note =
     variations > 1
       ? `# requests one image: run it ${variations} times${seeds ? ", each with another seed" : ""}\n`
       : "";
-  return `import os
+  return `${cannotSet("Replicate's client", given(job))}import os
 from pathlib import Path
 
 import replicate
@@ -255,6 +250,18 @@ client = replicate.Client(
     base_url="${url}/replicate",
 )
 ${note}${one}`;
+}
+
+/** The members of a job that are set. */
+function given(job) {
+  return Object.entries(job).filter(([, value]) => value !== null);
+}
+
+/** Write a comment that names the members that a client has no way to send; "" if there are none. */
+function cannotSet(client, members) {
+  if (!members.length) return "";
+  const names = members.map(([name]) => JSON.stringify(name)).join(", ");
+  return `# ${client} cannot set ${names}. If you need that, use another client.\n`;
 }
 
 function batchBody(body, variations) {
