@@ -52,8 +52,9 @@ def require_media(request: Request, accepted: Mapping[str, str]) -> str:
             f"Send the body as {' or '.join(types)}.",
             headers={"Accept-Post": ", ".join(types)},
         )
-    encodings = request.headers.getlist("content-encoding")
-    if any(encoding.strip().lower() != _PLAIN for encoding in encodings):
+    encodings = ",".join(request.headers.getlist("content-encoding")).split(",")
+    # a list may have empty elements (RFC 9110, 5.6.1)
+    if not {encoding.strip().lower() for encoding in encodings} <= {_PLAIN, ""}:
         raise Problem(
             "unsupported_media_type",
             "Send the body uncompressed.",

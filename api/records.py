@@ -362,14 +362,14 @@ class Records:
         if self._history is None:
             return
         after: Cursor | None = None
-        for _ in range(0, most, _PIECE):
+        while most > 0:
             query = self._history.failed_subjects
             piece = await self._query(query, tenant, since=since, after=after, limit=_PIECE)
             subjects = dict.fromkeys(subject for subject, _ in piece)
             live = await self._superseded([*subjects])
             for subject in subjects:
-                if subject not in live:
-                    await self.bring_back_subject(subject, tenant)
+                if most > 0 and subject not in live:
+                    most -= await self.bring_back_subject(subject, tenant)
             if len(piece) < _PIECE:
                 return
             after = piece[-1][1]

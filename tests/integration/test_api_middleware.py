@@ -109,7 +109,10 @@ def test_a_body_that_is_not_said_to_be_json_is_refused(
     problem(answer, 415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize(("encoding", "status"), [("gzip", 415), ("", 415), ("Identity", 202)])
+@pytest.mark.parametrize(
+    ("encoding", "status"),
+    [("gzip", 415), ("identity, gzip", 415), ("", 202), ("Identity", 202), (",identity ,", 202)],
+)
 def test_a_compressed_body_is_refused(api_server: ApiServer, encoding: str, status: int) -> None:
     headers = {"content-type": "application/json", "content-encoding": encoding}
     answer = api_server.client.post(
