@@ -155,16 +155,21 @@ class _Stack:
         self._report_changed_port()
         self._supervisor.start(servers(self._plan, self._prepare_redis))
         await self._supervisor.wait_until_serving()
-        self._supervisor.start(services(self._plan))
-        self._keys = await asyncio.to_thread(self._find_keys)
+        parts = {part.name: part for part in services(self._plan)}
+        deliver = parts.pop("deliver")
+        self._supervisor.start(parts.values())
+        tenant = await asyncio.to_thread(self._find_keys)
         await self._supervisor.wait_until_serving("api")
-        # The image is requested as early as possible, while the workers start.
-        demo = asyncio.create_task(self._show(self._keys))
+        # The image is requested as early as possible: it needs no webhooks, whose worker would
+        # take half a core from the API and the other workers while they start.
+        demo = asyncio.create_task(self._show(tenant))
+        self._supervisor.start([deliver])
+        self._keys = tenant
         await self._supervisor.wait_until_serving()
         await demo
         self._write_state()
         _print(
-            "", "Darkroom is up; Ctrl-C stops it.", *banner.lines(self._plan, self._keys.api_key)
+            "", "Darkroom is up; Ctrl-C stops it.", *banner.lines(self._plan, tenant.api_key)
         )
         await asyncio.gather(self._supervisor.failed(), self._disk_guard.watch(), self._tidy())
 
