@@ -17,26 +17,16 @@ from shared.celery_app import QueueName, build_celery, build_scripts
 from shared.errors import DarkroomError, InvalidSettings, StoreDown
 from shared.settings import S3_KEYS, Settings, load_settings
 from worker.celery_pool import NotifyHubOnIdle
-from worker.context import WorkerContext
-from worker.generate import do_next_job
+from worker.generate import do_next_jobs
 from worker.lifecycle import OpenContext, WorkerLifecycle, build_context
 from worker.webhook_delivery import do_next_deliveries
 
 _LOG = logs.log(__name__)
 
-#: How long a thread continues by itself before Celery gives it the next message.
+#: How many jobs or deliveries a thread runs before Celery gives it the next message, if there are
+#: more: Celery's overhead per message costs as much as the rest of a job. The thread still returns
+#: to Celery now and then, so that a process with both queues serves both.
 MAX_PER_PERMIT = 16
-
-
-def run_while_available(context: WorkerContext) -> None:
-    """Run what a permit allows, and continue while more jobs are available.
-
-    Celery's overhead per message costs as much as the rest of a job. The thread still returns to
-    Celery now and then, so that a process with both queues serves both.
-    """
-    for _ in range(MAX_PER_PERMIT):
-        if not do_next_job(context):
-            return
 
 
 class Permit(Request):
@@ -54,7 +44,7 @@ def build(settings: Settings, open_context: OpenContext = build_context) -> Cele
 
     @app.task(name=QueueName.GENERATE.value, Request=Permit)
     def generate() -> None:
-        run_while_available(lifecycle.context)
+        do_next_jobs(lifecycle.context, MAX_PER_PERMIT)
 
     @app.task(name=QueueName.DELIVER.value, Request=Permit)
     def deliver() -> None:

@@ -10,9 +10,11 @@ job at the download, and nothing is paid for twice.
 import hashlib
 import threading
 import time
+import uuid
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import structlog
 
@@ -35,6 +37,7 @@ from shared.errors import (
     RecordLost,
     RecordUnreadable,
     RequestBlocked,
+    StoreError,
     UnknownOutcome,
 )
 from shared.jobs import Image, Job, ProviderResult, State
@@ -43,7 +46,7 @@ from shared.provider_keys import NO_KEY, ProviderKey
 from shared.storage.object_names import object_name
 from shared.store import transitions
 from shared.store.command import Command
-from shared.store.transitions import Claim, Requeue
+from shared.store.transitions import Claim, Closed, Requeue, Succeeded
 from shared.tracing.context import logged
 from shared.tracing.spans import NOTHING, Fact, Kind, Span, Tracer
 from worker import job_telemetry
@@ -58,43 +61,75 @@ from worker.retry_policy import Fail, answer_age_seconds, decide
 QUEUE = "generate"
 
 
-def do_next_job(context: WorkerContext) -> bool:
-    """Run the next job; return at once if there is none.
+class _Turn(NamedTuple):
+    """A claimed job to attempt."""
 
-    Return whether another could have been claimed.
+    claim: Claim
+    #: when it was claimed, in milliseconds since 1970
+    sent_at: int
+    #: what the thread holds until the attempt ends
+    holds: ExitStack
+
+
+def do_next_jobs(context: WorkerContext, most: int = 1) -> None:
+    """Run the next jobs, up to `most`; return at once if there is none.
+
+    After a success, the next is claimed in the call that records it, which saves a round trip.
     """
     # before the claim: if this process does not serve the queue, nothing may be taken from it
     leases = context.leases[QUEUE]
-    with ExitStack() as turn:
+    turn = _claim(context)
+    for left in reversed(range(most)):
+        if turn is None:
+            return
+        claims_next = left > 0 and turn.claim.more
+        with turn.holds:
+            ended = _attempt(context, leases, turn, claims_next=claims_next)
+        turn = _next(context, ended) if claims_next else None
+
+
+def _next(context: WorkerContext, ended: "_Ended | None") -> _Turn | None:
+    """Return the job that was claimed when the last one ended; if none was, claim one."""
+    claim = ended.result.next if ended else Closed("", 0)
+    if isinstance(claim, Closed) or ended is None:
+        return _claim(context)
+    if claim is None:
+        return None
+    if context.stopping.is_set():
+        # it was claimed while the process began to stop; if this fails, its lease expires
+        with suppress(StoreError, LostLease):
+            context.store.run(transitions.release(claim))
+        return None
+    return _Turn(claim, ended.sent_at, ExitStack())
+
+
+def _claim(context: WorkerContext) -> _Turn | None:
+    """Claim a job; an isolated one only if no other thread of this process has one."""
+    lease = context.settings.lease_seconds
+    sent_at = 0
+    with ExitStack() as holds:
         isolated = context.is_past_first_lease and context.isolation_lock.acquire(blocking=False)
         if isolated:
-            turn.callback(context.isolation_lock.release)
-        claim, claim_sent_at = _claim(context, isolated=isolated)
+            holds.callback(context.isolation_lock.release)
+
+        def build_claim(nonce: str) -> Command[Claim | Closed | None]:
+            nonlocal sent_at
+            sent_at = _now_ms()
+            # as they are now: keys are added and removed while a thread waits for the gate
+            keys = context.keys
+            return transitions.claim(nonce, lease_seconds=lease, keys=keys, isolated=isolated)
+
+        claim = claim_when_open(context, QUEUE, build_claim)
         if claim is None:
-            return False
-        if not claim.isolated:
-            turn.close()
-        _attempt(context, leases, claim, claim_sent_at)
-    return claim.more
+            return None
+        return _Turn(claim, sent_at, holds.pop_all() if claim.isolated else ExitStack())
 
 
-def _claim(context: WorkerContext, *, isolated: bool) -> tuple[Claim | None, int]:
-    """Claim a job; also return when this was requested, in milliseconds since 1970."""
-    lease = context.settings.lease_seconds
-    claim_sent_at = 0
-
-    def build_claim(nonce: str) -> Command[Claim | transitions.Closed | None]:
-        nonlocal claim_sent_at
-        claim_sent_at = _now_ms()
-        # as they are now: keys are added and removed while a thread waits for the gate
-        keys = context.keys
-        return transitions.claim(nonce, lease_seconds=lease, keys=keys, isolated=isolated)
-
-    return claim_when_open(context, QUEUE, build_claim), claim_sent_at
-
-
-def _attempt(context: WorkerContext, leases: Leases, claim: Claim, claim_sent_at: int) -> None:
+def _attempt(
+    context: WorkerContext, leases: Leases, turn: _Turn, *, claims_next: bool
+) -> "_Ended | None":
     """Run an attempt of the claimed job, under its lease and in its own log context."""
+    claim = turn.claim
     job = claim.job
     if job.pending_record is not None or claim.key is NO_KEY:
         # the last call may be looked up; what that shows is true of the key that it uses
@@ -104,9 +139,9 @@ def _attempt(context: WorkerContext, leases: Leases, claim: Claim, claim_sent_at
             job_id=job.id, tenant=job.tenant, attempt=job.attempt, **logged(job.trace)
         ),
         leases.hold(job.id, claim.fence) as held,
-        _traced(context.tracer, job, claim_sent_at) as span,
+        _traced(context.tracer, job, turn.sent_at) as span,
     ):
-        Attempt(context, claim, held, span).run()
+        return Attempt(context, claim, held, span, claims_next).run()
 
 
 def _call_key(job: Job, keys: Sequence[ProviderKey]) -> ProviderKey | None:
@@ -146,6 +181,14 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class _Ended(NamedTuple):
+    """A job that has ended in the call that claims the next one."""
+
+    result: Succeeded
+    #: when this was requested, in milliseconds since 1970
+    sent_at: int
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt of a job, by the thread that holds it."""
@@ -154,22 +197,23 @@ class Attempt:
     claim: Claim
     held: Held
     span: Span
+    #: whether to claim the next job in the call that records a success
+    claims_next: bool = False
     began: float = field(default_factory=time.monotonic)
     #: set when the provider has a record of the call, so that its outcome can be looked up
     recorded: threading.Event = field(default_factory=threading.Event)
 
-    def run(self) -> None:
-        """Run the attempt, decide what follows, and record it."""
+    def run(self) -> _Ended | None:
+        """Run the attempt, decide what follows, and record it; return the next claim, if any."""
         self.held.release = self._release
         job_telemetry.claimed(self.claim.job, with_prompt=self.context.settings.log_prompts)
         if self.claim.job.pending_record is not None:
             self.recorded.set()
         try:
             image, download, store = self._produce_image()
+            call = transitions.succeed(self.claim, image, download=download, store=store)
             with self.span.step("finish"):
-                self.context.run_until_acknowledged(
-                    transitions.succeed(self.claim, image, download=download, store=store)
-                )
+                ended = self._end(call)
         except LostLease:
             self._lost()
         except Stopped:
@@ -180,8 +224,27 @@ class Attempt:
             job_telemetry.broken()
             self._settle(Internal("Internal error of Darkroom; its log has the details."))
         else:
+            if ended and ended.result.is_lost:
+                self._lost()
+                return ended
             self.span.note(outcome="succeeded", bytes=image.bytes)
             job_telemetry.succeeded(self.claim.job, image, seconds=time.monotonic() - self.began)
+            return ended
+        return None
+
+    def _end(self, succeed: Command[None]) -> _Ended | None:
+        """Record the success, and claim the next job unless the process stops. Raise LostLease."""
+        context, sent_at = self.context, _now_ms()
+        if not self.claims_next or context.stopping.is_set():
+            context.run_until_acknowledged(succeed)
+            return None
+        call = transitions.succeed_and_claim(
+            succeed,
+            uuid.uuid4().hex,
+            lease_seconds=context.settings.lease_seconds,
+            keys=context.keys,
+        )
+        return _Ended(context.run_until_acknowledged(call), sent_at)
 
     def _lost(self) -> None:
         self.span.note(outcome="lost")

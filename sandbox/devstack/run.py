@@ -168,9 +168,7 @@ class _Stack:
         await self._supervisor.wait_until_serving()
         await demo
         self._write_state()
-        _print(
-            "", "Darkroom is up; Ctrl-C stops it.", *banner.lines(self._plan, tenant.api_key)
-        )
+        _print("", "Darkroom is up; Ctrl-C stops it.", *banner.lines(self._plan, tenant.api_key))
         await asyncio.gather(self._supervisor.failed(), self._disk_guard.watch(), self._tidy())
 
     def _prepare_redis(self) -> Sequence[str]:

@@ -783,6 +783,9 @@ class Succeed(Operation):
     download_seconds: str
     store_seconds: str
     request_hash: str
+    nonce: str = ""
+    lease_ms: float = 0
+    keys: tuple[str, ...] = ()
 
 
 class Sweep(Operation):

@@ -1,8 +1,8 @@
 """Workers' operations on jobs: claim, transitions, and signals about the provider."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 from shared.errors import JobError, LostLease
 from shared.jobs import DOUBTFUL, Image, Job, ProviderResult
@@ -200,6 +200,37 @@ def succeed(held: Claim, image: Image, *, download: float, store: float) -> Comm
         else request_hash(held.job.spec, held.job.model),
     )
     return Command(operation, moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The result of ending a job and claiming the next in one call.
+
+    The next one is claimed even if the lease of the first is lost.
+    """
+
+    is_lost: bool
+    #: the reply of the claim, and the keys that it could choose from
+    claimed: Sequence[Any]
+    keys: Sequence[ProviderKey]
+
+    @property
+    def next(self) -> Claim | Closed | None:
+        """What `claim` returns; parsed late, because its record may be damaged."""
+        return _claimed(self.claimed, self.keys)
+
+
+def succeed_and_claim(
+    succeed: Command[None], nonce: str, *, lease_seconds: float, keys: Sequence[ProviderKey]
+) -> Command[Succeeded]:
+    """Run a `succeed`, and claim the next job, which is no isolated one, in one call."""
+    operation = replace(
+        cast("operations.Succeed", succeed.operation),
+        nonce=nonce,
+        lease_ms=lease_seconds * 1000,
+        keys=tuple(map(_with_team, keys)),
+    )
+    return Command(operation, lambda reply: Succeeded(reply[0] == "lost", reply[1], keys))
 
 
 @dataclass(frozen=True, slots=True)

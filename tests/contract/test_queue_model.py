@@ -96,6 +96,11 @@ class Queue(RuleBasedStateMachine):
         found = self.world.try_claim(nonce=nonce, isolated=isolated)
         if again:
             assert self.world.try_claim(nonce=nonce, isolated=isolated) == found or found is None
+        self._note_claimed(found, isolated=isolated)
+
+    def _note_claimed(
+        self, found: transitions.Claim | transitions.Closed | None, *, isolated: bool
+    ) -> None:
         may = self._may_be_claimed(isolated=isolated)
         if not may:
             assert found is None
@@ -108,13 +113,19 @@ class Queue(RuleBasedStateMachine):
         self.held[found.job.id] = found
 
     @precondition(lambda self: self.held)
-    @rule(which=ANY)
-    def run_while_available(self, which: int) -> None:
+    @rule(which=ANY, claims_next=st.booleans())
+    def take_a_step(self, which: int, claims_next: bool) -> None:  # noqa: FBT001
         held = self._any(which)
         if held.job.id in self.checkpointed:
-            self.world.succeed(held)
+            found = None
+            if claims_next:
+                found = self.world.succeed_and_claim(held).next
+            else:
+                self.world.succeed(held)
             del self.held[held.job.id]
             self._delete(held.job.id)
+            if claims_next:
+                self._note_claimed(found, isolated=False)
         elif held.job.id in self.calling:
             self.world.checkpoint(held)
             self.calling.discard(held.job.id)

@@ -1,6 +1,7 @@
 """Every move from every state: where it may start, where it ends, what it leaves behind."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from shared.jobs import TRANSITIONS, Job, State
 from shared.store import job_submission, keys, maintenance, transitions
 from shared.store.functions import SAMPLE_STEPS_MS
 from shared.store.job_submission import Fallback
+from tests.support.queue_invariants import assert_true
 from tests.support.store import World
 
 #: What a sweep writes whether or not it finds anything.
@@ -293,3 +295,52 @@ def test_whatever_may_have_been_stored_for_a_job_that_ends_otherwise_is_trash_la
 def claim_new(world: World) -> transitions.Claim:
     world.accept()
     return world.claim()
+
+
+# the end of one job and the claim of the next in one call ---------------------------------------
+
+
+def paid(world: World) -> transitions.Claim:
+    world.accept()
+    return world.checkpoint(world.call(world.claim()))
+
+
+def test_the_call_that_ends_a_job_claims_the_next_one_once(world: World) -> None:
+    first, second = paid(world), world.accept()
+    ended = world.succeed_and_claim(first, nonce="n")
+    assert isinstance(ended.next, transitions.Claim)
+    assert (ended.is_lost, ended.next.job.id) == (False, second)
+    # a repetition after a lost reply gets the same
+    assert world.succeed_and_claim(first, nonce="n").next == ended.next
+    assert world.read(second).job.attempt == 1
+    last = world.succeed_and_claim(world.checkpoint(world.call(ended.next)))
+    assert (last.is_lost, last.next) == (False, None)
+    assert counts(world) == {"succeeded": 2}
+    assert_true(world)
+
+
+def test_a_lost_lease_keeps_no_other_job_from_being_claimed(world: World) -> None:
+    held, other = paid(world), world.accept()
+    ended = world.succeed_and_claim(replace(held, fence="0"))
+    assert ended.is_lost
+    assert isinstance(ended.next, transitions.Claim)
+    assert ended.next.job.id == other
+
+
+def test_while_calls_are_paused_a_job_ends_and_none_is_claimed(world: World) -> None:
+    held, other = paid(world), world.accept()
+    world.client.hset(keys.gate(), "paused:generate", "1")
+    ended = world.succeed_and_claim(held)
+    assert not ended.is_lost
+    assert isinstance(ended.next, transitions.Closed)
+    assert world.read(held.job.id).job.state is State.SUCCEEDED
+    assert world.read(other).job.attempt == 0
+
+
+def test_the_call_that_ends_a_job_claims_no_isolated_one(world: World) -> None:
+    held, suspect = paid(world), world.accept()
+    lost = world.call(world.claim())
+    world.lose_lease(lost.job.id)
+    world.rescue()
+    assert world.succeed_and_claim(held).next is None
+    assert world.claim(isolated=True).job.id == suspect

@@ -69,6 +69,7 @@ from tests.support.servers import S3Server
 from tests.support.store import FAR, World, answer_of
 from tests.support.webhook_receiver import receiver
 from tests.support.worker_harness import WorkerHarness
+from worker.generate import do_next_jobs
 from worker.webhook_delivery import do_next_deliveries
 
 T = TypeVar("T")
@@ -503,6 +504,25 @@ def test_a_worker_whose_replies_are_lost_pays_once_and_ends_the_job_once(
         assert [one.state for one in job.history].count(wanted) == 1
         assert harness.slots() == (0, 0)
     tell("7a", f"a worker's {script} unheard", lost=3, paid=harness.paid())
+
+
+def test_a_thread_whose_success_is_unheard_makes_each_image_once(
+    proxy: Proxy, s3: S3Server, provider: Client, tell: Tell
+) -> None:
+    with closing(WorkerHarness(proxy.url, s3, provider)) as harness:
+        # given
+        accepted = [harness.accept() for _ in range(3)]
+        proxy.set(Rule("succeed", "drop", times=3))
+        # when: after an unheard reply, the thread leaves the rest to the next permit
+        for _ in range(2):
+            do_next_jobs(harness.context, 3)
+        # then
+        assert proxy.struck == 3
+        found = [harness.job(job_id) for job_id in accepted]
+        assert [(job.state, job.attempt) for job in found] == [(State.SUCCEEDED, 1)] * 3
+        assert (harness.paid(), harness.slots()) == (3, (0, 0))
+        assert_true(harness.world)
+    tell("7a", "a thread's succeed unheard", lost=3, paid=3)
 
 
 def test_a_worker_whose_settling_is_unheard_sends_each_webhook_once(

@@ -34,7 +34,7 @@ from shared.store.command import Command  # noqa: E402
 from shared.store.connection import connect  # noqa: E402
 from shared.store.durability import Replicas  # noqa: E402
 from shared.store.functions import FunctionLibrary  # noqa: E402
-from shared.store.transitions import Claim  # noqa: E402
+from shared.store.transitions import Claim, Succeeded  # noqa: E402
 from tests.faults.crash_points import CrashPoints  # noqa: E402
 from tests.faults.dns_server import look_up_at  # noqa: E402
 from worker.celery_tasks import build, worker_settings  # noqa: E402
@@ -57,6 +57,8 @@ class TrappedStore(Store):
         # a permit that finds nothing is no claim
         if call.script != "claim" or isinstance(answer, Claim):
             TRAPS.reach(f"after {call.script}")
+        if isinstance(answer, Succeeded) and isinstance(answer.next, Claim):
+            TRAPS.reach("after claim")
         return answer
 
 

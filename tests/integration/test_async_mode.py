@@ -9,7 +9,7 @@ from shared.store.transitions import Signal
 from shared.store.usage import Spending, read_usage
 from tests.integration.conftest import Open
 from tests.support.worker_harness import WorkerHarness, at_work, spec
-from worker.generate import do_next_job
+from worker.generate import do_next_jobs
 
 TWO_TEAMS = "red:key-rrrr,blue:key-bbbb"
 UNKNOWN_RECORD = "b2c3d4e5-f6a7-8901-bcde-f12345678901"
@@ -55,7 +55,7 @@ def test_a_worker_lost_in_the_middle_of_a_call_pays_once(open_harness: Open) -> 
     harness.world.store.run(transitions.record_submitted(held, record["uuid"]))
     harness.world.rescue()
     # when another takes the job
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
     # then
     assert outcome(job_id, harness) == (State.SUCCEEDED, 1, 0)
     assert harness.paid() == 1
@@ -102,7 +102,7 @@ def test_a_worker_lost_in_the_call_after_a_lost_record_leaves_an_unknown_outcome
     harness = open_harness(onemin_async=True)
     job_id = harness.accept(spec=spec(on_unknown=OnUnknown.FAIL))
     lose_in_a_call(harness, UNKNOWN_RECORD)
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
     harness.world.come_due(job_id)
     harness.world.sweep()
     harness.world.call(harness.world.claim(lease_seconds=0))
@@ -120,7 +120,7 @@ def test_an_image_that_is_made_again_after_a_look_up_is_not_deleted_with_the_fir
     job_id = harness.accept()
     lose_in_a_call(harness, harness.provider.record(is_async=True)["uuid"])
     harness.provider.images(state="status", status=404)
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
     assert harness.job(job_id).regenerated == 1
     harness.provider.images()
     # when
@@ -169,7 +169,7 @@ def test_a_record_is_looked_up_with_the_key_that_it_was_made_with(open_harness: 
     made = harness.context.keys[0]
     lose_in_a_call(harness, harness.provider.record(is_async=True)["uuid"])
     # when a worker claims it with the other key, which has rested longer
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
     # then
     assert outcome(job_id, harness) == (State.SUCCEEDED, 1, 0)
     assert asked_with(harness) == {made.secret[-4:]}
@@ -207,7 +207,7 @@ def test_a_look_up_that_is_refused_blames_its_own_key_and_waits(open_harness: Op
     made, well = harness.context.keys
     harness.provider.good_keys([well.secret])
     # when
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
     # then
     assert f"dead:{made.id}" in gate_of(harness)
     assert f"dead:{well.id}" not in gate_of(harness)
@@ -233,7 +233,7 @@ def test_a_look_up_that_succeeds_shows_nothing_about_the_key_of_the_claim(
     failures = f"fails:key:{other.id}"
     harness.world.client.hset(keys.gate(), failures, "1")
     # when
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
     # then
     assert outcome(job_id, harness) == (State.SUCCEEDED, 1, 0)
     assert failures in gate_of(harness)
@@ -247,7 +247,7 @@ def test_a_record_is_looked_up_with_a_usable_key_of_the_same_team(open_harness: 
     made, other = harness.context.keys
     harness.world.store.run(maintenance.report_signal(Signal.key_dead(made.id)))
     # when
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
     # then
     assert outcome(job_id, harness) == (State.SUCCEEDED, 1, 0)
     assert asked_with(harness) == {other.secret[-4:]}

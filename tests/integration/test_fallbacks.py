@@ -22,7 +22,7 @@ from tests.support.api_server import (
 )
 from tests.support.models import KLEIN, KLEINS, OTHER_MODEL
 from tests.support.worker_harness import WorkerHarness
-from worker.generate import do_next_job
+from worker.generate import do_next_jobs
 
 PROMPT_ONLY = "gemini-2.5-flash-image"
 PRICES = f"{DEFAULT_MODEL}=1,{OTHER_MODEL}=2.5,{PROMPT_ONLY}=4"
@@ -98,7 +98,7 @@ def test_jobs_of_a_model_that_fails_are_served_by_another_and_paid_once(
     jobs = [api_server.create(**BODY)["id"] for _ in range(CIRCUIT_FAILURES + 1)]
 
     for _ in range(CIRCUIT_FAILURES):
-        do_next_job(harness.context)
+        do_next_jobs(harness.context)
     for job_id in jobs:
         harness.finish(job_id)
 

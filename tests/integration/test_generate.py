@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from sandbox.wait import wait_until
+from shared import metrics
 from shared.errors import (
     ContentRejected,
     ErrorCode,
@@ -35,7 +36,7 @@ from tests.support import lying_storage as lies
 from tests.support.lying_storage import Lie, lying_before
 from tests.support.servers import S3Server, s3_server
 from tests.support.worker_harness import WorkerHarness, at_work
-from worker.generate import do_next_job
+from worker.generate import do_next_jobs
 from worker.key_pool import KeyPool
 from worker.lifecycle import release_all
 
@@ -125,8 +126,57 @@ def test_the_provider_gets_exactly_the_documented_body(open_harness: Open) -> No
 
 
 def test_with_nothing_to_do_a_permit_ends_at_once(harness: WorkerHarness) -> None:
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
     assert harness.provider.calls() == []
+
+
+def test_a_job_costs_three_round_trips_after_the_first(harness: WorkerHarness) -> None:
+    def calls() -> int:
+        commands: Any = harness.world.client.info("commandstats")
+        return int(commands["cmdstat_fcall"]["calls"])
+
+    accepted = [harness.accept() for _ in range(3)]
+    before = calls()
+    do_next_jobs(harness.context, 3)
+    # claim, start_call, checkpoint, succeed; then the last of these claims the next job
+    assert calls() - before == 4 + 3 + 3
+    assert {harness.job(job_id).state for job_id in accepted} == {State.SUCCEEDED}
+
+
+class StopsDuringTheCall(threading.Event):
+    """Set from the third look on: after the claim, and after the look before the success."""
+
+    looks = 0
+
+    def is_set(self) -> bool:
+        self.looks += 1
+        return self.looks > 2
+
+
+def test_what_is_claimed_while_a_stop_comes_is_released_and_not_called(
+    harness: WorkerHarness,
+) -> None:
+    first, second = harness.accept(), harness.accept()
+
+    do_next_jobs(replace(harness.context, stopping=StopsDuringTheCall()), 5)
+
+    assert harness.job(first).state is State.SUCCEEDED
+    assert (harness.job(second).state, harness.job(second).attempt) == (State.QUEUED, 0)
+    assert harness.paid() == 1
+    assert harness.slots() == (0, 0)
+
+
+def test_a_job_has_ended_even_if_the_next_one_cannot_be_read(harness: WorkerHarness) -> None:
+    first, second = harness.accept(), harness.accept()
+    harness.world.client.hset(keys.job(second), "spec", "{")
+    finished = metrics.JOBS_FINISHED.labels(harness.job(first).model, "succeeded", "")
+    before = finished._value.get()
+
+    with pytest.raises(orjson.JSONDecodeError):
+        do_next_jobs(harness.context, 5)
+
+    assert harness.job(first).state is State.SUCCEEDED
+    assert finished._value.get() - before == 1
 
 
 # what the provider does wrong -----------------------------------------------------------------
@@ -291,7 +341,7 @@ def test_a_dead_key_holds_the_queue_and_fails_nothing(harness: WorkerHarness) ->
     # when
     with at_work(harness.context):
         wait_until(lambda: harness.asked("generate") == ["401"], "the refusal")
-    do_again = threading.Thread(target=do_next_job, args=(harness.context,))
+    do_again = threading.Thread(target=do_next_jobs, args=(harness.context,))
     do_again.start()
     # then
     queued_job = harness.world.read(job_id)
@@ -309,7 +359,7 @@ def test_without_credits_the_queue_is_held_with_the_attempt_given_back(
     harness.provider.behave({"fault": "status", "status": 406})
     job_id = harness.accept()
     # when
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
     assert isinstance(harness.world.try_claim(keys=harness.context.keys), Closed)
     # then
     queued_job = harness.world.read(job_id)
@@ -326,7 +376,7 @@ def test_an_address_that_has_no_such_endpoint_fails_no_job(open_harness: Open) -
     astray = harness.open_context(onemin_base_url=f"{harness.provider.url}/elsewhere")
     job_id = harness.accept()
     # when
-    do_next_job(astray)
+    do_next_jobs(astray)
     # then
     queued_job = harness.world.read(job_id)
     assert (queued_job.job.state, queued_job.job.attempt) == (State.QUEUED, 0)
@@ -349,7 +399,7 @@ def test_a_key_that_no_header_can_carry_is_dead_and_fails_no_job(
     context = replace(harness.context, key_pool=KeyPool((ProviderKey("odd", "odd", key),), None))
     job_id = harness.accept()
     # when
-    do_next_job(context)
+    do_next_jobs(context)
     # then
     job = harness.job(job_id)
     assert (job.state, job.attempt, job.last_error_code) == (
@@ -371,8 +421,8 @@ def test_a_paid_image_on_a_host_that_is_not_allowed_waits_until_the_setting_is_r
     harness = open_harness(onemin_image_hosts="images.example")
     paid, waiting = harness.accept(), harness.accept()
     # when
-    do_next_job(harness.context)
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
+    do_next_jobs(harness.context)
     # then
     queued_job = harness.world.read(paid)
     assert waiting_on(queued_job) == "image_host"
@@ -483,7 +533,7 @@ def test_a_paid_image_whose_record_cannot_be_read_waits_and_blames_no_key(
     for _ in range(8):
         harness.world.come_due(job_id)
         harness.world.sweep()
-        do_next_job(harness.context)
+        do_next_jobs(harness.context)
     # then
     job = harness.job(job_id)
     assert (job.state, job.attempt, job.calls) == (State.QUEUED, 0, 1)
@@ -528,7 +578,7 @@ def test_while_the_storage_is_away_the_image_is_kept_and_not_bought_again(
         own.child.kill()
         job_id = harness.accept()
         # when
-        do_next_job(harness.context)
+        do_next_jobs(harness.context)
         # then
         queued_job = harness.world.read(job_id)
         assert queued_job.job.last_error_code is ErrorCode.STORAGE_DOWN
@@ -562,7 +612,7 @@ def test_a_storage_that_lies_has_the_image_stored_again_and_not_bought_again(
         job_id = harness.accept()
         liar.lie("PUT", lie)
         # when
-        do_next_job(harness.context)
+        do_next_jobs(harness.context)
         # then
         job = harness.job(job_id)
         assert (job.state, job.last_error_code) == (State.QUEUED, ErrorCode.STORAGE_DOWN)
@@ -701,7 +751,7 @@ def test_a_defect_after_another_trouble_is_still_tried_once_more(harness: Worker
     # given
     harness.provider.behave({"fault": "status", "status": 500})
     job_id = harness.accept()
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
     good = harness.context
     harness.context = replace(good, provider=Broken(1, good.provider))
     # when
@@ -789,7 +839,7 @@ def test_a_permit_of_another_queue_takes_no_job(harness: WorkerHarness) -> None:
     job_id = harness.accept()
     # when
     with pytest.raises(KeyError):
-        do_next_job(context)
+        do_next_jobs(context)
     # then
     assert harness.job(job_id).state is State.QUEUED
 
@@ -801,7 +851,7 @@ def test_a_closed_gate_keeps_no_thread_of_a_worker_that_has_another_queue(
     harness.accept()
     harness.world.client.hset(keys.gate(), "paused:generate", "1")
     # when
-    thread = threading.Thread(target=do_next_job, args=(harness.context,), daemon=True)
+    thread = threading.Thread(target=do_next_jobs, args=(harness.context,), daemon=True)
     thread.start()
     # then
     wait_until(lambda: not thread.is_alive(), "the thread to be free")

@@ -36,7 +36,7 @@ from tests.support.api_server import (
 from tests.support.models import OTHER_MODEL, OTHER_MODEL_FILE
 from tests.support.servers import S3Server
 from tests.support.worker_harness import WorkerHarness
-from worker.generate import do_next_job
+from worker.generate import do_next_jobs
 
 MODEL = "acme/tile-painter"
 INPUT = {"prompt": "A tile", "strokes": 5}
@@ -95,7 +95,7 @@ class working:  # noqa: N801  used like a function
 
     def _work(self, harness: WorkerHarness) -> None:
         while not self._over.wait(0.02):
-            do_next_job(harness.context)
+            do_next_jobs(harness.context)
 
     def __enter__(self) -> None:
         self._thread.start()

@@ -12,7 +12,7 @@ from shared.store import keys
 from shared.store.codec import request_hash
 from tests.integration.conftest import Open
 from tests.support.worker_harness import WorkerHarness, spec
-from worker.generate import do_next_job
+from worker.generate import do_next_jobs
 
 REPEATED = [{"fault": "repeat_record"}, {"fault": "repeat_url"}]
 SandboxFault = Mapping[str, object]
@@ -32,7 +32,7 @@ def run_of(harness: WorkerHarness, tenant: str, **fields: object) -> Job:
     def is_final() -> bool:
         harness.world.come_due(job_id)
         harness.world.sweep()
-        do_next_job(harness.context)
+        do_next_jobs(harness.context)
         return job().state.is_final
 
     wait_until(is_final, f"the end of {job_id}")
@@ -157,7 +157,7 @@ def test_a_warning_outlives_the_worker_that_got_the_answer(harness: WorkerHarnes
     harness.provider.behave({"fault": "echo", "seed": 8})
     harness.provider.images(state="status", status=503)
     job_id = harness.accept()
-    do_next_job(harness.context)
+    do_next_jobs(harness.context)
     kept = harness.job(job_id)
     assert kept.answer is not None
     assert kept.answer.warnings == ("seed",)

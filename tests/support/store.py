@@ -235,6 +235,14 @@ class World:
     def succeed(self, held: transitions.Claim) -> None:
         self.store.run(transitions.succeed(held, IMAGE, download=0.1, store=0.1))
 
+    def succeed_and_claim(
+        self, held: transitions.Claim, *, nonce: str | None = None
+    ) -> transitions.Succeeded:
+        succeed = transitions.succeed(held, IMAGE, download=0.1, store=0.1)
+        nonce = nonce or f"n{next(self._nonces)}"
+        call = transitions.succeed_and_claim(succeed, nonce, lease_seconds=15, keys=KEYS)
+        return self.store.run(call)
+
     def retry(self, held: transitions.Claim, *, wait_seconds: float = 0, **how: Any) -> None:
         again = transitions.Requeue(wait_seconds, **how)
         self.store.run(transitions.requeue(held, ProviderDown("It is down."), again))

@@ -20,10 +20,10 @@ _CHANGES = {
     "shared/lua/lib/jobs_create.lua": [
         ("    run = '1',\n    fence", f"    run = '1',\n    {ACCEPTED} = 'new',\n    fence")
     ],
-    "shared/lua/operations/claim.lua": [
+    "shared/lua/lib/job_claims.lua": [
         (
             "if first then outbox.add",
-            (f"redis.call('HSET', keys.job(id), '{CLAIMED}', '{NEXT}')\nif first then outbox.add"),
+            f"redis.call('HSET', keys.job(job.id), '{CLAIMED}', '{NEXT}') if first then outbox.add",
         )
     ],
     "shared/metrics.py": [('version("darkroom-service")', f'"{NEXT}"')],

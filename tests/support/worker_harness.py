@@ -16,7 +16,7 @@ from tests.support.models import KLEIN
 from tests.support.servers import S3Server
 from tests.support.store import World
 from worker.context import WorkerContext
-from worker.generate import do_next_job
+from worker.generate import do_next_jobs
 from worker.lifecycle import build_context
 from worker.provider.client import OneMin
 
@@ -96,7 +96,7 @@ class WorkerHarness:
             self.world.client.zadd(keys.queue_due("jobs"), {job_id: 1}, xx=True)
             self.world.sweep()
             if not self.job(job_id).state.is_final:
-                do_next_job(self.context)
+                do_next_jobs(self.context)
             return self.job(job_id).state.is_final
 
         wait_until(is_final, f"the end of {job_id}", seconds=seconds)
@@ -152,7 +152,7 @@ def close_context(context: WorkerContext) -> None:
 @contextmanager
 def at_work(context: WorkerContext, *, threads: int = 1) -> Iterator[list[threading.Thread]]:
     """Run one job on each of some threads while the block runs."""
-    running = [threading.Thread(target=do_next_job, args=(context,)) for _ in range(threads)]
+    running = [threading.Thread(target=do_next_jobs, args=(context,)) for _ in range(threads)]
     for thread in running:
         thread.start()
     try:
