@@ -8,6 +8,8 @@ import pytest
 from shared.errors import (
     JobError,
     ProviderAuth,
+    ProviderBusy,
+    ProviderCredits,
     ProviderDown,
     ProviderRejected,
     ProviderTimeout,
@@ -156,6 +158,44 @@ def test_a_huge_reply_is_not_read_to_its_end() -> None:
         provider(in_turn(httpx.Response(200, content=flood()))).generate(REQUEST, key=KEY)
 
     assert sum(read) <= 1_200_000
+
+
+def broken_off(status: int, body: bytes, **headers: str) -> httpx.Response:
+    """Return a reply whose connection breaks after `body`."""
+
+    def sent() -> Iterator[bytes]:
+        yield body
+        raise httpx.RemoteProtocolError("peer closed connection")
+
+    return httpx.Response(status, headers=headers, content=sent())
+
+
+@pytest.mark.parametrize(
+    ("reply", "meant"),
+    [
+        (broken_off(429, b"", retry_after="20"), ProviderBusy),
+        (broken_off(401, b'{"message":'), ProviderAuth),
+        (broken_off(406, b'{"message":'), ProviderCredits),
+        (broken_off(503, b"<html"), ProviderDown),
+        (broken_off(522, b"<html"), UnknownOutcome),
+        (broken_off(400, b'{"errorCode": "EXTERNAL'), ProviderDown),
+        (broken_off(200, b'{"aiRecord": {"uuid": "b2c3"'), UnknownOutcome),
+    ],
+    ids=["429", "401", "406", "503", "522", "400", "200"],
+)
+def test_a_refusal_counts_even_if_its_body_does_not_arrive_whole(
+    reply: httpx.Response, meant: type[JobError]
+) -> None:
+    with pytest.raises(JobError) as caught:
+        provider(in_turn(reply)).generate(REQUEST, key=KEY)
+
+    assert type(caught.value) is meant
+
+
+def test_a_complete_record_counts_even_if_its_connection_breaks() -> None:
+    reply = broken_off(200, record_reply("SUCCESS").content)
+
+    assert provider(in_turn(reply)).generate(REQUEST, key=KEY) == ProviderResult("b2c3", URL)
 
 
 def test_async_mode_tells_the_record_at_once_and_polls_it() -> None:

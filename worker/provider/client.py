@@ -311,10 +311,10 @@ class OneMin:
     def _exchange(self, request: httpx.Request) -> Reply:
         response = self._client.send(request, stream=True)
         try:
-            body = _capped(response)
+            body, is_whole = _capped(response)
         finally:
             response.close()
-        return Reply(response.status_code, dict(response.headers), body)
+        return Reply(response.status_code, dict(response.headers), body, is_whole)
 
 
 def _blocked(error: ProviderAuth) -> RequestBlocked:
@@ -338,10 +338,17 @@ def _judged(
         raise
 
 
-def _capped(response: httpx.Response) -> bytes:
-    body = bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > REPLY_BYTES_MAX:
-            break
-    return bytes(body[:REPLY_BYTES_MAX])
+def _capped(response: httpx.Response) -> tuple[bytes, bool]:
+    """Return the body as far as it comes, and whether the connection brought it to its end.
+
+    The status alone decides most refusals, and a record may be complete before the end.
+    """
+    body, is_whole = bytearray(), True
+    try:
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > REPLY_BYTES_MAX:
+                break
+    except httpx.HTTPError:
+        is_whole = False
+    return bytes(body[:REPLY_BYTES_MAX]), is_whole

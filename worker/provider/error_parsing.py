@@ -40,11 +40,15 @@ _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply: `headers` by lower-case name, `body` cut at the limit of the reader."""
+    """A reply: `headers` by lower-case name, `body` cut at the limit of the reader.
+
+    `is_whole` is False if the connection broke before the end of the body.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    is_whole: bool = True
 
     @property
     def is_success(self) -> bool:

@@ -294,7 +294,10 @@ ROWS: tuple[Row, ...] = (
 def refused(reply: Reply) -> JobError:
     """Return the error for a reply other than success."""
     refusal = parse_error(reply)
-    return next(row.means(refusal) for row in ROWS if row.applies(refusal))
+    error = next(row.means(refusal) for row in ROWS if row.applies(refusal))
+    if isinstance(error, ProviderRejected) and not reply.is_whole:
+        return ProviderDown("1min.ai refused the request, but its reason did not arrive whole.")
+    return error
 
 
 def _sentence(ours: str, theirs: str) -> str:
