@@ -85,6 +85,15 @@ def make_preview(data: bytes, *, max_pixels: int) -> bytes:
     return written.getvalue()
 
 
+def is_complete(data: bytes) -> bool:
+    """Return whether this begins as an image of an accepted format and ends as one."""
+    if data.startswith(b"\x89PNG"):
+        return data.endswith(b"IEND\xaeB`\x82")
+    if data.startswith(b"\xff\xd8"):
+        return data.endswith(b"\xff\xd9")
+    return is_complete_webp(data)
+
+
 def is_complete_webp(data: bytes) -> bool:
     """Return whether this begins as a WebP and has the length that its header states."""
     return 0 not in webp_canvas(data) and little_endian(data[4:8]) + 8 == len(data)

@@ -5,6 +5,7 @@ Only allowed hosts, no private addresses, with limits on bytes and total time.
 
 import contextlib
 import re
+import zlib
 from datetime import UTC, datetime
 from typing import Self
 
@@ -20,6 +21,7 @@ from shared.errors import (
     ImageTooLarge,
     JobError,
 )
+from shared.image_files import is_complete
 from shared.net.egress import failure_name
 from shared.net.http_client import build_client
 from shared.net.sockets import Egress
@@ -34,8 +36,14 @@ _PERHAPS_EXPIRED = frozenset({400, 401})
 _EXPIRED = re.compile(rb'(?:<code>|"code"\s*:\s*")[^<"]*expired', re.IGNORECASE)
 #: How much of a refusal is read for its code.
 _REFUSAL_BYTES = 2000
-#: How web pages and storage errors begin; no image does.
-_PAGE = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
+#: How web pages, and errors in XML or JSON, begin; no image does.
+_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*[<{]")
+#: How the images that are accepted begin.
+_IMAGE = re.compile(rb"RIFF|\x89PNG|\xff\xd8")
+#: zlib's name for either of its formats, by the header.
+_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
+#: 203: a proxy of the network passes the image on.
+_SERVED = frozenset({httpx.codes.OK, httpx.codes.NON_AUTHORITATIVE_INFORMATION})
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 #: The longest wait that a host may ask for, in seconds, before new calls continue.
 _RETRY_AFTER_MAX_SECONDS = 45.0
@@ -103,7 +111,7 @@ class Downloader:
                 f"The download of the image was incomplete ({type(error).__name__})."
             ) from error
         if not data or _PAGE.match(data[:100]):
-            raise _no_image("a web page" if data else "nothing", _host_of(address))
+            raise _no_image("a web page or an error" if data else "nothing", _host_of(address))
         return data
 
     def close(self) -> None:
@@ -141,7 +149,7 @@ class Downloader:
         return address
 
     def _read(self, address: httpx.URL) -> bytes:
-        # without accepted compression, no host can send a decompression bomb
+        # what comes compressed anyway is expanded up to the limit of bytes
         request = self._client.build_request(
             "GET", address, headers={"Accept": "image/*", "Accept-Encoding": "identity"}
         )
@@ -153,34 +161,47 @@ class Downloader:
             fault = self._fault(response, _host_of(address))
             if fault is not None:
                 raise fault
-            return self._capped(response)
+            data = self._capped(response)
         finally:
             response.close()
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        return data if encoding in {"", "identity"} else self._plain(data)
 
     def _fault(self, response: httpx.Response, host: str) -> JobError | None:
-        if response.status_code != httpx.codes.OK:
+        if response.status_code not in _SERVED:
             return _refusal(response, host)
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
         length = response.headers.get("content-length", "")
-        if encoding not in {"", "identity"}:
-            return FetchFailed(
-                "The image host compressed its response, which the request does not allow."
-            )
-        if response.headers.get("content-type", "").lower().startswith("text/html"):
-            return _no_image("a web page", host)
         if length.isdigit() and int(length) > self._max_bytes:
             return self._too_large()
         return None
 
     def _capped(self, response: httpx.Response) -> bytes:
+        """Return the body; a complete image also if the host announced more than it sends."""
         chunks: list[bytes] = []
         size = 0
-        for chunk in response.iter_raw():
-            size += len(chunk)
-            if size > self._max_bytes:
-                raise self._too_large()
-            chunks.append(chunk)
+        try:
+            for chunk in response.iter_raw():
+                size += len(chunk)
+                if size > self._max_bytes:
+                    raise self._too_large()
+                chunks.append(chunk)
+        except httpx.HTTPError:
+            if not is_complete(data := b"".join(chunks)):
+                raise
+            return data
         return b"".join(chunks)
+
+    def _plain(self, data: bytes) -> bytes:
+        """Return the image in a response that is labelled as compressed, rightly or wrongly."""
+        if _IMAGE.match(data):
+            return data
+        with contextlib.suppress(zlib.error):
+            data = zlib.decompressobj(_ZLIB_OR_GZIP).decompress(data, self._max_bytes)
+        if not _IMAGE.match(data):
+            raise FetchFailed(
+                "The image host compressed its response, which the request does not allow."
+            )
+        return data
 
     def _too_large(self) -> ImageTooLarge:
         return ImageTooLarge(f"The image is larger than {self._max_bytes:,} bytes.")
@@ -191,7 +212,7 @@ def _refusal(response: httpx.Response, host: str) -> JobError:
     status = response.status_code
     if status in GONE or (status in _PERHAPS_EXPIRED and _EXPIRED.search(_beginning(response))):
         return ImageExpired(f"The URL of the image is not served (status {status}).")
-    if response.is_redirect:
+    if response.has_redirect_location:
         return FetchFailed(f"The host of the image answered with a redirect (status {status}).")
     header = response.headers.get("retry-after")
     return ImageHostDown(

@@ -2,11 +2,14 @@ import gzip
 import re
 import time
 import tracemalloc
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from threading import Event
 
 import pytest
+from PIL import Image
 
 from shared.errors import (
     FetchFailed,
@@ -25,6 +28,14 @@ from worker.image_download import Downloader
 
 IMAGE = b"RIFF and so on" * 10
 HERE = ("127.0.0.1",)
+
+
+def encoded(kind: str) -> bytes:
+    Image.new("RGB", (16, 16)).save(out := BytesIO(), kind)
+    return out.getvalue()
+
+
+WEBP, PNG, JPEG = encoded("WEBP"), encoded("PNG"), encoded("JPEG")
 
 
 @contextmanager
@@ -60,6 +71,29 @@ def test_an_image_comes_over_whole() -> None:
         assert images.fetch(f"http://127.0.0.1:{port}/a.webp?sig=1") == IMAGE
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        sent(WEBP, Content_Encoding="aws-chunked"),
+        sent(WEBP, Content_Encoding="gzip"),
+        sent(gzip.compress(WEBP), Content_Encoding="gzip"),
+        sent(zlib.compress(WEBP), Content_Encoding="deflate"),
+        sent(WEBP, Content_Type="text/html"),
+        sent(WEBP, "203 Non-Authoritative Information"),
+        answering(OK + b"Content-Length: 9999\r\n\r\n" + WEBP),
+        answering(OK + b"Content-Length: 9999\r\n\r\n" + PNG),
+        answering(OK + b"Content-Length: 9999\r\n\r\n" + JPEG),
+    ],
+    ids=[
+        *("aws-chunked", "not gzip", "gzip", "deflate", "text/html", "203"),
+        *("WebP told longer", "PNG told longer", "JPEG told longer"),
+    ],
+)
+def test_what_is_an_image_is_not_lost_by_its_headers(script: Script) -> None:
+    with serving(script) as port, downloader() as images:
+        assert images.fetch(f"http://127.0.0.1:{port}/a.webp") in {WEBP, PNG, JPEG}
+
+
 def test_an_international_name_is_allowed_in_the_form_that_dns_has() -> None:
     name = ("xn--bcher-kva.example",)
 
@@ -85,11 +119,15 @@ def chunked(count: int) -> bytes:
         (sent(b"", "404 Not Found"), ImageExpired),
         (sent(b"", "410 Gone"), ImageExpired),
         (sent(b"", "302 Found", Location="http://169.254.169.254/"), FetchFailed),
+        (sent(b"", "302 Found"), ImageHostDown),
         (sent(b"", "503 Slow Down"), ImageHostDown),
         (sent(b"", "429 Too Many Requests", Retry_After="7"), ImageHostDown),
         (sent(b"x", "206 Partial Content"), ImageHostDown),
         (sent(b"<html>", Content_Type="text/html; charset=utf-8"), ImageHostDown),
         (sent(b" <?xml version='1.0'?><Error/>"), ImageHostDown),
+        (sent(b"<Error><Code>SlowDown</Code></Error>"), ImageHostDown),
+        (sent(b'{"message": "Service Unavailable"}'), ImageHostDown),
+        (sent(b"\xef\xbb\xbf<!DOCTYPE html>"), ImageHostDown),
         (sent(b"", "401 Unauthorized"), ImageHostDown),
         (sent(b"", "400 Bad Request"), ImageHostDown),
         (sent(b"<Error><Code>ExpiredToken</Code></Error>", "400 Bad Request"), ImageExpired),
@@ -108,8 +146,9 @@ def chunked(count: int) -> bytes:
         (answering(chunked(11)), ImageTooLarge),
     ],
     ids=[
-        *("403", "404", "410", "redirect", "503", "429", "part"),
-        *("web page", "XML", "401", "400"),
+        *("403", "404", "410", "redirect", "redirect to nowhere", "503", "429", "part"),
+        *("web page", "XML", "XML without a prologue", "JSON", "web page with a BOM"),
+        *("401", "400"),
         *(
             "expired, XML",
             "expired, JSON",
