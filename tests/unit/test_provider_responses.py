@@ -44,6 +44,9 @@ def inner(status: int, message: str) -> str:
 
 
 HTML = b"<!DOCTYPE html><title>Gateway time-out</title>"
+NO_CREDITS = "This feature requires 105 credits, but the team only has 35 credits."
+THROTTLED = "ThrottlerException: Too Many Requests"
+WRITTEN = inner(400, "NSFW content detected").replace("400", '"400"')
 FIELDS = '[{"field": "prompt", "message": "is required"}]'
 
 TABLE: list[tuple[str, Reply, type[JobError]]] = [
@@ -61,6 +64,13 @@ TABLE: list[tuple[str, Reply, type[JobError]]] = [
     ("model not found", reply(400, {"errorCode": "MODEL_NOT_FOUND"}), ModelGone),
     ("too fast under 400", reply(400, {"error": {"code": "rate_limit_exceeded"}}), ProviderBusy),
     ("too fast under 200", reply(200, {"errorCode": "TOO_MANY_REQUESTS"}), ProviderBusy),
+    ("credits under 403", reply(403, {"errorCode": "INSUFFICIENT_CREDITS"}), ProviderCredits),
+    ("credits in words", reply(400, {"message": NO_CREDITS}), ProviderCredits),
+    ("too few credits", reply(400, {"message": "Insufficient credits"}), ProviderCredits),
+    ("a prompt about credits", reply(400, {"message": f'"{NO_CREDITS}" is bad'}), ProviderRejected),
+    ("model gone under 403", reply(403, {"errorCode": "UNSUPPORTED_MODEL"}), ModelGone),
+    ("too fast under 403", reply(403, {"errorCode": "RATE_LIMIT_EXCEEDED"}), ProviderBusy),
+    ("too fast in words", reply(400, {"message": THROTTLED}), ProviderBusy),
     (
         "fields",
         reply(400, {"errorCode": "MISSING_REQUIRED_FIELDS", "details": FIELDS}),
@@ -80,6 +90,10 @@ TABLE: list[tuple[str, Reply, type[JobError]]] = [
         reply(400, busy(inner(400, 'The prompt "API key expired" violates our content policy'))),
         ContentRejected,
     ),
+    ("busy, NSFW, a written status", reply(400, busy(WRITTEN)), ContentRejected),
+    ("busy, the account of 1min.ai", reply(400, busy(inner(402, "billing"))), ProviderDown),
+    ("busy, no key of 1min.ai", reply(400, busy(inner(401, "unauthorized"))), ProviderDown),
+    ("busy, 408 inside", reply(400, busy(inner(408, "timed out"))), ProviderDown),
     ("busy, 429 inside", reply(400, busy(inner(429, "rate"))), ProviderDown),
     ("busy, 503 inside", reply(400, busy(inner(503, "down"))), ProviderDown),
     ("busy, no details", reply(400, busy(None)), ProviderDown),

@@ -193,7 +193,9 @@ def number(written: str) -> float | None:
 
 
 def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """Return an integer, also one that is written as a text."""
+    read = loose(value)
+    return read if isinstance(read, int) and not isinstance(read, bool) else None
 
 
 def text(value: object) -> str:

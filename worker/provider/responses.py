@@ -64,6 +64,13 @@ _REFUSALS = re.compile(
 #: no such protocol or media type (415, 426, 505).
 _NOT_PROCESSED = frozenset({404, 405, 407, 410, 415, 421, 426, 501, 505, 511})
 _CREDITS = re.compile(r"requires\s+([\d.,]+)\s+credits.*?\bhas\s+([\d.,]+)\s+credits", re.DOTALL)
+#: How messages without a code begin that say what INSUFFICIENT_CREDITS and 429 say; the words
+#: elsewhere may be those of a quoted prompt.
+_NO_CREDITS = re.compile(rf"[\w\s]{{0,80}}{_CREDITS.pattern}|(?:insufficient|not enough) credits")
+_THROTTLED = re.compile(r"throttlerexception")
+#: Statuses of a model's host that say nothing about the request: 1min.ai's own key or account there
+#: (401, 402), and what passes (408, 425, 429).
+_HOST_TROUBLE = frozenset({401, 402, 408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +218,28 @@ def _is_busy(refusal: Refusal) -> bool:
 
 
 def _is_inner_refusal(refusal: Refusal) -> bool:
-    # 429 inside means that the model's host is busy, which passes
-    return _is_busy(refusal) and 400 <= _inside(refusal) < 500 and _inside(refusal) != 429  # noqa: PLR2004
+    status = _inside(refusal)
+    return _is_busy(refusal) and 400 <= status < 500 and status not in _HOST_TROUBLE  # noqa: PLR2004
+
+
+def _is_out_of_credits(refusal: Refusal) -> bool:
+    return (
+        refusal.code == "INSUFFICIENT_CREDITS"
+        or refusal.status in {402, 406}
+        or (_is_uncoded(refusal) and bool(_NO_CREDITS.match(refusal.message.lower())))
+    )
+
+
+def _is_too_fast(refusal: Refusal) -> bool:
+    return (
+        refusal.status == 429  # noqa: PLR2004
+        or (refusal.status < 500 and bool(_TOO_FAST.search(refusal.code)))  # noqa: PLR2004
+        or (_is_uncoded(refusal) and bool(_THROTTLED.match(refusal.message.lower())))
+    )
+
+
+def _is_uncoded(refusal: Refusal) -> bool:
+    return 400 <= refusal.status < 500 and not _REFUSALS.search(refusal.code)  # noqa: PLR2004
 
 
 def _error_of(kind: type[JobError], sentence: str) -> Callable[[Refusal], JobError]:
@@ -232,6 +259,13 @@ def _credits(refusal: Refusal) -> JobError:
 
 
 ROWS: tuple[Row, ...] = (
+    # what these say of the key is more than the status does, which may be 403
+    Row(_is_out_of_credits, _credits),
+    Row(
+        lambda r: bool(_MODEL_GONE.search(r.code)),
+        _error_of(ModelGone, "1min.ai does not offer this model"),
+    ),
+    Row(_is_too_fast, _error_of(ProviderBusy, "1min.ai limits the rate of requests")),
     Row(
         # the words of a model's host are about the key of 1min.ai, not about ours
         lambda r: (
@@ -240,7 +274,6 @@ ROWS: tuple[Row, ...] = (
         ),
         _error_of(ProviderAuth, "1min.ai does not accept the API key"),
     ),
-    Row(lambda r: r.code == "INSUFFICIENT_CREDITS" or r.status in {402, 406}, _credits),
     Row(
         lambda r: _is_inner_refusal(r) and bool(_SAFETY.search(r.words)),
         _error_of(ContentRejected, "The safety rules of 1min.ai reject the request"),
@@ -251,16 +284,8 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(_is_busy, _error_of(ProviderDown, "The model is not available at 1min.ai now")),
     Row(
-        lambda r: bool(_MODEL_GONE.search(r.code)),
-        _error_of(ModelGone, "1min.ai does not offer this model"),
-    ),
-    Row(
         lambda r: r.code == "MISSING_REQUIRED_FIELDS",
         _error_of(ProviderRejected, "1min.ai does not accept the input"),
-    ),
-    Row(
-        lambda r: r.status == 429 or (r.status < 500 and bool(_TOO_FAST.search(r.code))),  # noqa: PLR2004
-        _error_of(ProviderBusy, "1min.ai limits the rate of requests"),
     ),
     # 408: it never got the whole request. 425: it wants it again, later. 521, 523, 525, 526, 530:
     # its edge never reached it.
