@@ -220,6 +220,15 @@ def test_async_mode_tells_the_record_at_once_and_polls_it() -> None:
     assert seen == ["POST /api/features", "b2c3"] + ["GET /api/results/b2c3"] * 4
 
 
+def test_a_record_that_appears_late_is_not_taken_for_lost() -> None:
+    missing = [httpx.Response(200, json={"aiRecord": None}) for _ in range(3)]
+    replies = in_turn(record_reply("PROCESSING", None), *missing, record_reply("SUCCESS"))
+
+    found = provider(replies, asynchronous=True).generate(REQUEST, key=KEY)
+
+    assert found == ProviderResult("b2c3", URL)
+
+
 def test_a_record_that_fails_is_a_refusal() -> None:
     replies = in_turn(record_reply("PROCESSING", None), record_reply("FAILURE", None))
 

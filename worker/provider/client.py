@@ -3,6 +3,7 @@
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, Self, TypeVar
@@ -36,6 +37,9 @@ T = TypeVar("T")
 #: Far more than any reply seen; a longer one is cut and then unreadable.
 REPLY_BYTES_MAX = 1_000_000
 POLL_SECONDS = 0.5
+#: How long the record of a call may be missing after the reply that named it, as where a look-up
+#: reads a replica of the provider's database.
+NEW_RECORD_SECONDS = 10.0
 #: The id of a record that never exists: looking it up is free and shows whether a key is valid.
 NO_RECORD = "00000000-0000-0000-0000-000000000000"
 
@@ -261,16 +265,23 @@ class OneMin:
     def _settle(self, record_id: str, key: str, request: Request) -> ProviderResult:
         """Follow an accepted call: whatever fails now, an image may have been generated."""
         try:
-            answer = self._follow(record_id, key, request)
+            answer = self._follow(record_id, key, request, appears_within=NEW_RECORD_SECONDS)
         except (ProviderAuth, ProviderBusy, ProviderDown) as error:
             unknown = UnknownOutcome(f"1min.ai took the request. {error}")
             unknown.evidence = error.evidence
             raise unknown from error
         if answer is None:
-            raise UnknownOutcome("1min.ai accepted the request but no longer finds its record.")
+            raise _forgotten()
         return answer
 
-    def _follow(self, record_id: str, key: str, request: Request | None) -> ProviderResult | None:
+    def _follow(
+        self, record_id: str, key: str, request: Request | None, *, appears_within: float = 0.0
+    ) -> ProviderResult | None:
+        """Poll a record until it is finished; one that is missing may appear within some seconds.
+
+        Return None if the provider knows no such record.
+        """
+        appears_by = time.monotonic() + appears_within
         while True:
             trouble: JobError = ProviderTimeout("1min.ai did not finish the image in time.")
             try:
@@ -278,8 +289,10 @@ class OneMin:
             except (ProviderBusy, ProviderDown) as error:
                 trouble = error
             else:
-                if not isinstance(found, Unfinished):
+                is_awaited = found is None and time.monotonic() < appears_by
+                if not is_awaited and not isinstance(found, Unfinished):
                     return found
+                trouble = _forgotten() if is_awaited else trouble
             if not self._rest(trouble.retry_after or POLL_SECONDS):
                 raise trouble
 
@@ -315,6 +328,10 @@ class OneMin:
         finally:
             response.close()
         return Reply(response.status_code, dict(response.headers), body, is_whole)
+
+
+def _forgotten() -> UnknownOutcome:
+    return UnknownOutcome("1min.ai accepted the request but no longer finds its record.")
 
 
 def _blocked(error: ProviderAuth) -> RequestBlocked:
