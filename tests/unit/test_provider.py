@@ -229,6 +229,29 @@ def test_a_record_that_appears_late_is_not_taken_for_lost() -> None:
     assert found == ProviderResult("b2c3", URL)
 
 
+def test_an_image_that_its_record_names_late_is_not_lost() -> None:
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> bool:
+        pauses.append(seconds)
+        return False
+
+    missing = [record_reply("SUCCESS", None) for _ in range(3)]
+    replies = in_turn(*missing, httpx.Response(503), record_reply("SUCCESS"))
+
+    found = provider(replies, pause=pause).generate(REQUEST, key=KEY)
+
+    assert found == ProviderResult("b2c3", URL)
+    assert pauses == [0, 0.5, 1, 2]
+
+
+def test_a_stop_while_an_image_is_awaited_leaves_an_unknown_outcome() -> None:
+    with pytest.raises(UnknownOutcome):
+        provider(in_turn(record_reply("SUCCESS", None)), pause=lambda _: True).generate(
+            REQUEST, key=KEY
+        )
+
+
 def test_a_record_that_fails_is_a_refusal() -> None:
     replies = in_turn(record_reply("PROCESSING", None), record_reply("FAILURE", None))
 

@@ -40,6 +40,8 @@ POLL_SECONDS = 0.5
 #: How long the record of a call may be missing after the reply that named it, as where a look-up
 #: reads a replica of the provider's database.
 NEW_RECORD_SECONDS = 10.0
+#: The pauses before the look-ups of a record that was finished without an image.
+LATE_IMAGE_PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0)
 #: The id of a record that never exists: looking it up is free and shows whether a key is valid.
 NO_RECORD = "00000000-0000-0000-0000-000000000000"
 
@@ -231,13 +233,25 @@ class OneMin:
         try:
             return _judged(read_answer, reply, key, request)
         except UnknownOutcome as error:
-            with contextlib.suppress(JobError):
-                found = (
-                    self._poll_record(error.record_id, key, request) if error.record_id else None
-                )
-                if found is not None:
-                    return found
-            raise
+            found = self._find_image(error.record_id, key, request) if error.record_id else None
+            if found is None:
+                raise
+            return found
+
+    def _find_image(
+        self, record_id: str, key: str, request: Request
+    ) -> ProviderResult | Unfinished | None:
+        """Look up a record that may name its image in a moment; return None if it does not."""
+        # a stop must not release the job: the call is paid for, and its record is not stored
+        with contextlib.suppress(Stopped):
+            for seconds in LATE_IMAGE_PAUSES_SECONDS:
+                if not self._rest(seconds):
+                    break
+                with contextlib.suppress(JobError):
+                    found = self._poll_record(record_id, key, request)
+                    if found is not None:
+                        return found
+        return None
 
     def _accepts(self, key: str) -> bool:
         """Return whether a free check shows that the key works.
