@@ -6,7 +6,6 @@ Only allowed hosts, no private addresses, with limits on bytes and total time.
 import contextlib
 import re
 import zlib
-from datetime import UTC, datetime
 from typing import Self
 
 import httpx
@@ -28,7 +27,7 @@ from shared.net.sockets import Egress
 from shared.net.ssrf import AddressGuard, host_matches
 from shared.net.timeouts import deadline
 from shared.settings import Settings
-from worker.provider.error_parsing import retry_after
+from worker.provider.error_parsing import requested_wait
 
 GONE = frozenset({403, 404, 410})
 #: Statuses with which some storages refuse an expired URL, and how the code in their body says so.
@@ -214,11 +213,10 @@ def _refusal(response: httpx.Response, host: str) -> JobError:
         return ImageExpired(f"The URL of the image is not served (status {status}).")
     if response.has_redirect_location:
         return FetchFailed(f"The host of the image answered with a redirect (status {status}).")
-    header = response.headers.get("retry-after")
     return ImageHostDown(
         f"The host of the image, {host}, answered with status {status}.",
         host=host,
-        retry_after=retry_after(header, now=datetime.now(UTC), most=_RETRY_AFTER_MAX_SECONDS),
+        retry_after=requested_wait(response.headers, most=_RETRY_AFTER_MAX_SECONDS),
     )
 
 

@@ -235,6 +235,7 @@ def test_the_fields_at_fault_are_named() -> None:
     [
         ("7", 7),
         ("1.5", 1.5),
+        ("20, 20", 20),
         ("86400", 600),
         ("Wed, 21 Oct 2026 07:28:30 GMT", 30),
         ("Wed, 21 Oct 2026 07:00:00 GMT", 0),
@@ -252,6 +253,14 @@ def test_retry_after_is_seconds_or_a_date_and_ten_minutes_at_most(
     now = datetime(2026, 10, 21, 7, 28, tzinfo=UTC)
 
     assert retry_after(written, now=now) == seconds
+
+
+def test_a_date_to_wait_for_counts_by_the_clock_of_its_sender() -> None:
+    then = {"retry_after": "Wed, 21 Oct 2015 07:28:30 GMT"}
+    with pytest.raises(ProviderBusy) as caught:
+        read_answer(reply(429, date="Wed, 21 Oct 2015 07:28:00 GMT", **then))
+
+    assert caught.value.retry_after == 30
 
 
 def test_a_busy_provider_says_how_long() -> None:

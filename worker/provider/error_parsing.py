@@ -85,7 +85,7 @@ def parse_error(reply: Reply) -> Refusal:
         message=message,
         words=f"{outside} {message}".lower(),
         inner_status=_integer(inner.get("status")),
-        retry_after=retry_after(reply.headers.get("retry-after"), now=datetime.now(UTC)),
+        retry_after=requested_wait(reply.headers),
     )
 
 
@@ -166,24 +166,38 @@ _DECODER = json.JSONDecoder(
 )
 
 
+def requested_wait(
+    headers: Mapping[str, str], *, most: float = RETRY_AFTER_SECONDS_MAX
+) -> float | None:
+    """Return the seconds that a response asks to wait, by the clock of its sender; at most `most`.
+
+    `headers` are by lower-case name. Their `Date` tells the sender's time: ours may be hours off.
+    """
+    now = _moment(headers.get("date", "")) or datetime.now(UTC)
+    return retry_after(headers.get("retry-after"), now=now, most=most)
+
+
 def retry_after(
     written: str | None, *, now: datetime, most: float = RETRY_AFTER_SECONDS_MAX
 ) -> float | None:
-    """Parse a Retry-After header, seconds or a date, as seconds from `now`; at most `most`."""
+    """Parse a Retry-After header, seconds or a date, as seconds from `now`; at most `most`.
+
+    Of several headers, which arrive as a list, the first counts.
+    """
     if written is None:
         return None
-    seconds = number(written.strip())
-    if seconds is None:
-        seconds = _seconds_until(written, now)
+    seconds = number(written.split(", ")[0].strip())
+    if seconds is None and (moment := _moment(written)):
+        seconds = moment.timestamp() - now.timestamp()
     return None if seconds is None else min(max(seconds, 0.0), most)
 
 
-def _seconds_until(written: str, now: datetime) -> float | None:
+def _moment(written: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(written)
     except (ValueError, OverflowError):  # the latter for a year with many digits
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def number(written: str) -> float | None:
