@@ -26,6 +26,7 @@ DarkroomError
    │  └─ RequestBlocked    provider_down             the same
    ├─ EndpointMissing      provider_down             holds the model, costs no attempt
    ├─ RecordLost           provider_down             called again, costs no attempt
+   ├─ RecordFailed         provider_down             called again
    ├─ ProviderTimeout      provider_timeout          retried
    ├─ UnknownOutcome       provider_unknown_outcome  retried once, if the job allows it
    │  └─ RecordUnreadable  provider_unknown_outcome  the same
@@ -232,6 +233,13 @@ class RecordLost(JobError):
     code = ErrorCode.PROVIDER_DOWN
     retryable = True
     costs_attempt = False
+
+
+class RecordFailed(JobError):
+    """The record of a call failed because the provider was busy: a new call may succeed."""
+
+    code = ErrorCode.PROVIDER_DOWN
+    retryable = True
 
 
 class ProviderTimeout(JobError):

@@ -34,6 +34,7 @@ from shared.errors import (
     ProviderBusy,
     ProviderDown,
     ProviderRejected,
+    RecordFailed,
     RecordLost,
     RecordUnreadable,
     RequestBlocked,
@@ -334,7 +335,7 @@ class Attempt:
         """
         try:
             found = self._look_up(record_id, wait=False)
-        except (UnknownOutcome, ProviderRejected, ContentRejected, RequestBlocked):
+        except (UnknownOutcome, ProviderRejected, ContentRejected, RecordFailed, RequestBlocked):
             # the call is paid for, whatever its record says now: only its image is gone
             return None
         except (ProviderAuth, ProviderBusy, ProviderDown) as error:

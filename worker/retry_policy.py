@@ -30,6 +30,7 @@ from shared.errors import (
     ProviderDown,
     ProviderRejected,
     ProviderTimeout,
+    RecordFailed,
     RecordLost,
     RequestBlocked,
     StorageDown,
@@ -118,9 +119,9 @@ def decide(
     return Requeue(
         _wait(job, error, chance),
         refund_attempt=not error.costs_attempt,
-        forget_record=isinstance(error, RecordLost),
+        forget_record=isinstance(error, RecordLost | RecordFailed),
         signal=signal,
-        key_failed=isinstance(error, ProviderDown),
+        key_failed=isinstance(error, ProviderDown | RecordFailed),
     )
 
 
@@ -155,6 +156,7 @@ _SIGNALS: Mapping[type[JobError], Callable[[Any, ProviderKey], Signal]] = {
     StorageDown: lambda error, _: Signal.hold_storage(_retry_wait(error, STORAGE_HOLD_SECONDS)),
     EndpointMissing: lambda _, __: Signal.hold_model(ENDPOINT_HOLD_SECONDS),
     ProviderDown: lambda _, key: Signal.failed(key),
+    RecordFailed: lambda _, key: Signal.failed(key),
     RequestBlocked: lambda _, key: Signal.failed(key),
     UnknownOutcome: lambda _, key: Signal.failed(key),
     # still running at the time limit: it may be billed as well

@@ -75,6 +75,19 @@ def test_a_record_that_the_provider_does_not_know_means_that_nothing_was_made(
     assert harness.paid() == 1
 
 
+def test_a_record_that_failed_because_the_provider_was_busy_is_called_again(
+    open_harness: Open,
+) -> None:
+    harness = open_harness(onemin_async=True)
+    message = "the service is a bit busy, please try again shortly"
+    harness.provider.behave({"fault": "failure_record", "message": message})
+
+    job = harness.run()
+
+    assert outcome(job.id, harness) == (State.SUCCEEDED, 2, 0)
+    assert harness.paid() == 1
+
+
 @pytest.mark.parametrize(
     ("on_unknown", "meant"),
     [(OnUnknown.FAIL, (State.FAILED, 2, 1)), (OnUnknown.RETRY, (State.FAILED, 3, 2))],

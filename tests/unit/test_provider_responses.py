@@ -14,6 +14,7 @@ from shared.errors import (
     ProviderCredits,
     ProviderDown,
     ProviderRejected,
+    RecordFailed,
     UnknownOutcome,
 )
 from shared.jobs import ProviderResult
@@ -41,6 +42,10 @@ def busy(details: object) -> dict[str, Any]:
 
 def inner(status: int, message: str) -> str:
     return json.dumps({"response": {"status": status, "data": {"message": message}}})
+
+
+def failed(message: str) -> dict[str, Any]:
+    return {"aiRecord": {"uuid": "a", "status": "FAILURE", "errorMessage": message}}
 
 
 HTML = b"<!DOCTYPE html><title>Gateway time-out</title>"
@@ -146,6 +151,8 @@ TABLE: list[tuple[str, Reply, type[JobError]]] = [
         reply(200, {"aiRecord": {"uuid": "a", "status": "FAILURE"}}),
         ProviderRejected,
     ),
+    ("failed record, busy", reply(200, failed(BUSY)), RecordFailed),
+    ("failed record, too fast", reply(200, failed("429 Too Many Requests")), RecordFailed),
     (
         "failed record, unsafe",
         reply(

@@ -29,6 +29,7 @@ from shared.errors import (
     ProviderDown,
     ProviderRejected,
     ProviderTimeout,
+    RecordFailed,
     RecordLost,
     RecordUnreadable,
     RequestBlocked,
@@ -53,6 +54,7 @@ KINDS = (
     ProviderDown,
     RequestBlocked,
     EndpointMissing,
+    RecordFailed,
     RecordLost,
     ProviderTimeout,
     UnknownOutcome,
@@ -108,6 +110,7 @@ ProviderBusy     | again, free    | again, free   | again, free    | again, free
 ProviderDown     | again          | fail          | again          | again         | again
 RequestBlocked   | again          | fail          | again          | again         | again
 EndpointMissing  | again, free    | again, free   | again, free    | again, free   | again, free
+RecordFailed     | again          | fail          | again          | again         | again
 RecordLost       | again, free    | again, free   | again, free    | again, free   | again, free
 ProviderTimeout  | again, unknown | fail, unknown | fail, unknown  | fail, unknown | fail, unknown
 UnknownOutcome   | again, unknown | fail, unknown | fail, unknown  | fail, unknown | fail, unknown
@@ -172,6 +175,7 @@ def test_the_table_has_every_error() -> None:
         (StorageDown(""), "hold storage 30000"),
         (EndpointMissing(""), "hold provider_down:model 30000"),
         (RecordLost(""), "none"),
+        (RecordFailed(""), "failed k1 team-1"),
         (RecordUnreadable(""), "none"),
         (ProviderDown(""), "failed k1 team-1"),
         (RequestBlocked(""), "failed k1 team-1"),

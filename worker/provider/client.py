@@ -173,10 +173,10 @@ class OneMin:
         once.
 
         Return None if the provider knows no such record, so nothing was generated, or if it is
-        unfinished without `wait`. Raise ProviderRejected or ContentRejected for a failed record,
-        ProviderTimeout for one unfinished at the time limit, ProviderAuth, ProviderBusy or
-        ProviderDown if the look-up itself failed, RequestBlocked if the key works but may not read
-        this record, Stopped if the process stops in the meantime.
+        unfinished without `wait`. Raise ProviderRejected, ContentRejected or RecordFailed for a
+        failed record, ProviderTimeout for one unfinished at the time limit, ProviderAuth,
+        ProviderBusy or ProviderDown if the look-up itself failed, RequestBlocked if the key works
+        but may not read this record, Stopped if the process stops in the meantime.
         """
         with deadline(self._timeout_seconds):
             try:

@@ -20,6 +20,7 @@ from shared.errors import (
     ProviderCredits,
     ProviderDown,
     ProviderRejected,
+    RecordFailed,
     UnknownOutcome,
 )
 from shared.jobs import ProviderResult
@@ -54,6 +55,11 @@ _SAFETY = re.compile(r"nsfw|content[ _-]policy|moderat|safety|sensitive")
 #: status 429 only; the others are usual names, which must not fail a job for good.
 _MODEL_GONE = re.compile(r"UNSUPPORTED_MODEL|MODEL_(?:NOT_(?:FOUND|SUPPORTED|AVAILABLE)|DISABLED)")
 _TOO_FAST = re.compile(r"RATE_?LIMIT|TOO_MANY_REQUESTS")
+#: Words of a failed record that say nothing about the request. A prompt with such words, which the
+#: record may quote, costs some more calls, which are not billed.
+_PASSING = re.compile(
+    r"\b(?:busy|overloaded|too many requests|rate limit|(?:temporarily|service) unavailable)\b"
+)
 #: Codes of refusals: nothing was generated, whatever status they come with.
 _REFUSALS = re.compile(
     "INSUFFICIENT_CREDITS|MISSING_REQUIRED_FIELDS|EXTERNAL_API_RESPONSE_WITH_ERROR"
@@ -202,7 +208,11 @@ def _failed(record: Mapping[str, Any]) -> JobError:
     message = text(
         detail.get("errorMessage") or record.get("errorMessage") or record.get("message")
     )
-    kind = ContentRejected if _SAFETY.search(message.lower()) else ProviderRejected
+    kind: type[JobError] = ProviderRejected
+    if _SAFETY.search(message.lower()):
+        kind = ContentRejected
+    elif _PASSING.search(message.lower()):
+        kind = RecordFailed
     return kind(_sentence("1min.ai could not make this image", message))
 
 
