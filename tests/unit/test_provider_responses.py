@@ -383,6 +383,9 @@ GOOD = json.dumps({"aiRecord": RECORD})
         {"aiRecord": [RECORD]},
         {"aiRecord": json.dumps(RECORD)},
         {"data": {"aiRecord": RECORD}},
+        {"aiRecord": {**RECORD, "temporaryUrl": [URL, "https://storage.1min.ai/2.webp"]}},
+        {"aiRecord": {**RECORD, "temporaryUrl": json.dumps([URL])}},
+        {"aiRecord": {**RECORD, "temporaryUrl": "images/a.webp"}, "temporaryUrl": URL},
         f"{GOOD}\n<!-- cached -->".encode(),
         f'{{"cost": {"7" * 6000}, {GOOD[1:]}'.encode(),
         GOOD.encode("utf-16"),
@@ -390,7 +393,8 @@ GOOD = json.dumps({"aiRecord": RECORD})
     ],
     ids=[
         *("scheme in capitals", "URL in a list", "status and a blank", "another word"),
-        *("record in a list", "record as text", "data around it", "more behind it"),
+        *("record in a list", "record as text", "data around it"),
+        *("two URLs", "URLs as text", "a key instead of the URL", "more behind it"),
         *("6,000 digits", "UTF-16", "NUL"),
     ],
 )

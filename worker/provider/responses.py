@@ -180,10 +180,10 @@ def _read_record(
 ) -> ProviderResult | Unfinished:
     status = text(record.get("status")).strip().upper()
     record_id = _record_id(record) or None
-    url = text(_only(record.get("temporaryUrl") or body.get("temporaryUrl"))).strip()
+    url = _address(record.get("temporaryUrl")) or _address(body.get("temporaryUrl"))
     if status in FAILED:
         raise _failed(record)
-    if _is_address(url) and (status in DONE or not status):
+    if url and (status in DONE or not status):
         warnings = differences(request, record) if request else ()
         return ProviderResult(record_id, url, warnings=warnings)
     if record_id and status and status not in DONE:
@@ -199,8 +199,12 @@ def _record_id(record: Mapping[str, Any]) -> str:
     return printable_ascii(text(record.get("uuid")))[:RECORD_ID_CHARACTERS_MAX]
 
 
-def _is_address(url: str) -> bool:
-    return url.lower().startswith(("https://", "http://")) and len(url) <= URL_CHARACTERS_MAX
+def _address(value: object) -> str:
+    """Return a URL, also the first of a list, or JSON inside a string; '' for anything else."""
+    read = loose(value)
+    url = text(read[0] if isinstance(read, list) and read else read).strip()
+    is_address = url.lower().startswith(("https://", "http://")) and len(url) <= URL_CHARACTERS_MAX
+    return url if is_address else ""
 
 
 def _failed(record: Mapping[str, Any]) -> JobError:
