@@ -7,7 +7,7 @@ whether an image may have been generated and billed.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from shared.errors import (
@@ -105,6 +105,9 @@ def read_answer(reply: Reply, request: Request | None = None) -> ProviderResult 
         # the request was accepted: see the end of `_read_record`
         raise UnknownOutcome("1min.ai reported success, but its reply cannot be read.")
     body = _unwrapped(body)
+    stated = number(str(body.get("statusCode"))) or 0
+    if not body.get("aiRecord") and 400 <= stated < 600:  # noqa: PLR2004  the statuses of errors
+        raise refused(replace(reply, status=int(stated)))
     if not body.get("aiRecord") and _REFUSALS.search(parse_error(reply).code):
         raise refused(reply)
     return _read_record(_object(body.get("aiRecord")) or {}, body, request)
