@@ -1,6 +1,8 @@
 """Send one webhook: signed, limited in time and bytes, and never to a private address."""
 
 import contextlib
+import socket
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -203,8 +205,25 @@ def _send_error(error: Exception) -> tuple[SendError, str]:
     if isinstance(error, httpx.TimeoutException):
         return SendError.TIMEOUT, "The endpoint did not respond in time."
     if isinstance(error, httpx.ConnectError):
-        return SendError.UNREACHABLE, "The endpoint could not be reached."
+        return SendError.UNREACHABLE, _not_connected(error)
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
         # UnicodeError is idna's error for an impossible host name
         return SendError.ADDRESS_INVALID, "The URL of the endpoint is invalid."
+    if isinstance(error, httpx.RemoteProtocolError):
+        return SendError.BROKEN, "The endpoint closed the connection, or its response is not HTTP."
     return SendError.BROKEN, f"The connection failed: {type(error).__name__}."
+
+
+def _not_connected(error: BaseException) -> str:
+    """Return why there is no connection; what the endpoint itself has written is not quoted."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, socket.gaierror):
+        return "The host name of the endpoint could not be resolved."
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"The TLS certificate of the endpoint was not accepted: {cause.verify_message}."
+    if isinstance(cause, ssl.SSLError):
+        reason = (cause.reason or "unknown reason").lower().replace("_", " ")
+        return f"The TLS handshake with the endpoint failed: {reason}."
+    return "The endpoint could not be reached."

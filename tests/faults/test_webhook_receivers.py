@@ -222,10 +222,11 @@ def test_a_name_that_leads_inside_is_never_connected_to(
     )
 
 
-def test_a_name_that_nobody_knows_is_told_as_not_reached(scene: Scene) -> None:
+def test_a_name_that_nobody_knows_is_told_as_not_resolved(scene: Scene) -> None:
     state, attempts = scene.webhooks_of("unknown.test")
     assert state == "failed"
-    assert {attempt["error"] for attempt in attempts} == {"The endpoint could not be reached."}
+    sentence = "The host name of the endpoint could not be resolved."
+    assert {attempt["error"] for attempt in attempts} == {sentence}
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,26 @@
 """Webhooks on their way: real receivers, a real Redis, and the worker that sends."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import trustme
 
+from sandbox.servers import free_port
 from sandbox.wait import wait_until
 from shared import metrics
 from shared.jobs import JobSpec
+from shared.net.ssrf import Endpoint
 from shared.settings import Settings
 from shared.store import keys
-from tests.integration.loopback import dripping, read_request, serving, silent
+from tests.integration.loopback import OK, answering, dripping, read_request, serving, silent
 from tests.support.store import World
 from tests.support.webhook_receiver import WebhookReceiver, receiver
 from tests.support.worker_harness import INPUT, close_context
@@ -282,6 +286,36 @@ def test_the_delivery_log_names_an_impossible_address() -> None:
     sent = WebhookClient.from_settings(Settings()).post("http://xn--a/", b"{}", {})
     assert sent.status is None
     assert sent.error
+
+
+def test_the_delivery_log_says_why_there_is_no_response() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+
+    def greet(connection: socket.socket, _: threading.Event) -> None:
+        connection.sendall(b"SSH-2.0-server\r\n")
+        connection.recv(1000)
+
+    def unknown(host: str, port: int, timeout: float | None) -> tuple[Endpoint, ...]:
+        raise socket.gaierror(socket.EAI_NONAME, f"{host}:{port}, {timeout} s")
+
+    settings = Settings(webhook_allow_hosts="localhost")
+    with (
+        closing(WebhookClient.from_settings(settings)) as sender,
+        closing(WebhookClient.from_settings(settings, unknown)) as lost,
+        serving(answering(OK), tls=context) as secured,
+        serving(greet) as other,
+    ):
+        urls = [f"https://localhost:{secured}/", f"https://localhost:{other}/"]
+        urls += [f"http://localhost:{other}/", f"http://localhost:{free_port()}/"]
+        found = [sender.post(url, b"{}", {}).error for url in urls]
+        found.append(lost.post("http://hook.example/", b"{}", {}).error)
+    certificate, handshake, protocol, closed, name = found
+    assert certificate.startswith("The TLS certificate of the endpoint was not accepted: ")
+    assert handshake == "The TLS handshake with the endpoint failed: wrong version number."
+    assert protocol == "The endpoint closed the connection, or its response is not HTTP."
+    assert closed == "The endpoint could not be reached."
+    assert name == "The host name of the endpoint could not be resolved."
 
 
 def test_a_stop_by_force_gives_a_delivery_back_with_its_attempt(post: Post) -> None:
