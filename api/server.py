@@ -106,6 +106,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _is_in_head = True
     _is_in_body = False
     _is_offer = False
+    _is_discarding = False
+    _running: RequestResponseCycle | None = None
     _head_timer: TimerHandle | None = None
     _pace_timer: TimerHandle | None = None
     _stall_timer: TimerHandle | None = None
@@ -137,7 +139,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Handle received data; close the connection if it makes no progress for too long."""
         self._received_bytes += len(data)
-        if self._lingering.lingers:
+        if self._lingering.lingers or self._is_discarding:
             return
         self._is_further = False
         self._unset_keepalive_if_required()
@@ -178,9 +180,23 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         return False
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not a request, without waiting for further data."""
-        self._is_in_body = True
-        super().send_400_response(msg)
+        """Refuse what is not a request, without waiting for further data.
+
+        Behind a request that is still being answered, discard it instead, and close the connection
+        after that response: the client would take the refusal for its response.
+        """
+        if self._is_in_body and self.pipeline:
+            self.pipeline.popleft()  # the newest request, whose body is malformed
+        last = self.pipeline[0][0] if self.pipeline else self._running
+        is_faulty = self._is_in_body and last is self.cycle  # its own body is malformed
+        if last is None or last.response_complete or (is_faulty and not last.response_started):
+            self._is_in_body = True
+            super().send_400_response(msg)
+        else:
+            last.keep_alive = False
+            self.cycle = last
+            self._is_in_body = False
+            self._is_discarding = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Handle a header; whitespace around its value is not part of it (RFC 9110, 5.5)."""
@@ -203,10 +219,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return
         if self.expect_100_continue:  # which HTTP/1.0 does not have
             self.expect_100_continue = self.parser.get_http_version() != _VERSION_WITHOUT_CHUNKS
+        super().on_headers_complete()
         self._is_in_head = False
         self._is_in_body = True
         self._paces = 0
-        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Reset the count: bodies are counted where they are read."""
@@ -223,6 +239,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401  uvicorn's
         scope: Scope = cast("Scope", cycle.scope)
         scope[PEER] = self.client
+        self._running = cycle
         if cycle.scope["http_version"] == _VERSION_WITHOUT_CHUNKS:
             app = _until_close(app, cycle)
         super()._start_asgi_task(cycle, app)
@@ -305,8 +322,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
         Return whether that is so (RFC 9112, 9.6).
         """
-        if not self._is_in_body:
+        if not self._is_in_body and not self._is_discarding:
             return False
+        self._is_in_body = True
         if self._lingering.can_write_eof():
             self._lingering.write_eof()
         self.flow.resume_reading()

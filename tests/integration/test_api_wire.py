@@ -103,6 +103,28 @@ def test_a_tunnel_is_not_opened(api_server: ApiServer) -> None:
         assert read_all(opened).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize("rest", [b"\0", b"}", b"GET\r\n\r\n", b"x" * 200_000])
+def test_what_is_no_request_does_not_replace_the_response_before_it(
+    api_server: ApiServer, rest: bytes
+) -> None:
+    chunks = head(api_server, "POST /v1/jobs HTTP/1.1", "Transfer-Encoding: chunked") + b"zz\r\n"
+    for further in (rest, create(api_server) + rest, chunks):
+        with dial(api_server.url) as opened:
+            opened.sendall(create(api_server) + further)
+            answers = read_all(opened)
+        assert answers.startswith(b"HTTP/1.1 202")
+        assert b"HTTP/1.1 400" not in answers
+        assert answers.count(b"HTTP/1.1 202") == 1 + further.count(BODY)
+        assert answers.lower().count(b"\r\nconnection: close\r\n") == 1
+
+
+def test_a_malformed_body_is_refused_at_once(api_server: ApiServer) -> None:
+    with dial(api_server.url) as opened:
+        line = "POST /v1/jobs HTTP/1.1"
+        opened.sendall(head(api_server, line, "Transfer-Encoding: chunked") + b"zz\r\n")
+        assert read_all(opened).startswith(b"HTTP/1.1 400")
+
+
 @pytest.mark.parametrize("blank", [" ", "\t", " \t "])
 def test_blanks_around_the_value_of_a_header_do_not_count(
     api_server: ApiServer, blank: str
