@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.auth import BEARER
 from api.context import current_tenant
-from api.json_body import Body
+from api.jobs.schemas import Strict
+from api.json_body import BOM, Body, checked
 from api.problems import OURS, FieldError, ProblemShape, invalid, pointer, problems
 from api.query import QueryModel, StrictRequest, unknown_message
 from shared import api_keys
@@ -30,11 +31,21 @@ async def refuse_parameters(request: Request) -> None:
             raise invalid(faults)
 
 
+async def refuse_members(request: Request) -> None:
+    """Refuse members of a body, for routes without one; `{}` and `null` have none."""
+    raw = (await request.body()).removeprefix(BOM).strip()
+    faults = [] if raw in {b"", b"null"} else checked(Strict, raw)
+    if isinstance(faults, list) and faults:
+        raise invalid(faults)
+
+
 class Route(APIRoute):
-    """A route that refuses unknown parameters and declares its scope."""
+    """A route that refuses unknown parameters and members, and declares its scope."""
 
     #: Accepted schemes of `Authorization`.
     schemes: ClassVar[frozenset[str]] = BEARER
+    #: Whether a body is refused where none is expected.
+    refuses_members: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -46,16 +57,19 @@ class Route(APIRoute):
     ) -> None:
         """Add what holds for every route to what FastAPI reads from the signature."""
         needed = list(dependencies or ())
-        if not _query_names(get_dependant(path=path, call=endpoint)):
+        own = get_dependant(path=path, call=endpoint)
+        #: the body, for the OpenAPI document
+        self.body = next((call for call in _calls(own) if isinstance(call, Body)), None)
+        if not _query_names(own):
             needed.append(Depends(refuse_parameters))
+        if self.refuses_members and not self.body and "POST" in (options.get("methods") or ()):
+            needed.append(Depends(refuse_members))
         super().__init__(path, endpoint, dependencies=needed, **options)
         #: the scope a key needs; routes without authentication ignore it
         self.scope = scope_of(min(self.methods or ()), path)
         self.parameters = _query_names(self.dependant)
-        calls = list(_calls(self.dependant))
-        #: the body, for the OpenAPI document
-        self.body = next((call for call in calls if isinstance(call, Body)), None)
-        keys = [{"key": [self.scope.value]}] if current_tenant in calls else []
+        is_keyed = current_tenant in _calls(self.dependant)
+        keys = [{"key": [self.scope.value]}] if is_keyed else []
         described = {"requestBody": self.body.described()} if self.body else {}
         self.openapi_extra = {"security": keys, **described, **(self.openapi_extra or {})}
 

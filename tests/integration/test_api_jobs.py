@@ -37,6 +37,19 @@ def url(redis_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.parametrize(
+    "path", ["jobs/{id}/cancel", "jobs/{id}/retry", "jobs/{id}/reproduce", "webhooks/secret/rotate"]
+)
+def test_a_member_that_an_operation_does_not_have_is_not_ignored(
+    api_server: ApiServer, path: str
+) -> None:
+    job = api_server.client.post("/v1/jobs", json=PROMPT).json()["id"]
+    path = f"/v1/{path.format(id=job)}"
+    assert pointers(api_server.client.post(path, json={"input": {"seed": 9}})) == {"/input"}
+    for empty in (b"", b" {} ", b"null"):
+        assert api_server.client.post(path, content=empty).status_code in {200, 202, 409}
+
+
 def test_an_accepted_job_is_shown_with_every_parameter(api_server: ApiServer) -> None:
     answer = api_server.client.post(
         "/v1/jobs",

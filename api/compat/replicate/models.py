@@ -29,6 +29,7 @@ class ReplicateRoute(Route):
     """A Replicate route, which also accepts the scheme `Token` of older clients."""
 
     schemes = frozenset({*BEARER, "token"})
+    refuses_members = False  # as Replicate does
 
 
 router = tenant_router("replicate", route_class=ReplicateRoute, shape=SHAPE)
