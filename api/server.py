@@ -7,13 +7,21 @@ the body of a request that offers a protocol upgrade, and resets a connection wh
 sending.
 """
 
+import secrets
 from asyncio import TimerHandle, Transport
 from collections import Counter
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any, cast
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+import orjson
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserInvalidURLError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -157,10 +165,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
             return self._without_offer() + data[upgrade.args[0] :] if self._is_offer else b""
-        except HttpParserError:
-            message = "Invalid HTTP request received."
-            self.logger.warning(message)
-            self.send_400_response(message)
+        except HttpParserError as error:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response(_malformed(error))
         return b""
 
     def _without_offer(self) -> bytes:
@@ -191,7 +198,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         is_faulty = self._is_in_body and last is self.cycle  # its own body is malformed
         if last is None or last.response_complete or (is_faulty and not last.response_started):
             self._is_in_body = True
-            super().send_400_response(msg)
+            self.transport.write(_refusal(msg))
+            self.transport.close()
         else:
             last.keep_alive = False
             self.cycle = last
@@ -371,6 +379,40 @@ class LingeringTransport:
             self.write = _drop  # a response that was being written
         else:
             self.transport.close()
+
+
+def _malformed(error: HttpParserError) -> str:
+    """Return why the parser stopped, in its words."""
+    cause = error.__context__ if isinstance(error, HttpParserCallbackError) else error
+    if isinstance(cause, HttpParserInvalidURLError):
+        return (
+            "This is not a valid HTTP request: its URL is invalid. "
+            "Write characters other than visible ASCII as %XX."
+        )
+    return f"This is not a valid HTTP request: {error}."
+
+
+def _refusal(detail: str) -> bytes:
+    """Write a problem that ends the connection; no middleware has seen the request."""
+    request_id = secrets.token_hex(12)
+    problem = {
+        "type": "about:blank",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": detail,
+        "code": "malformed_request",
+        "request_id": request_id,
+    }
+    body = orjson.dumps(problem)
+    lines = (
+        "HTTP/1.1 400 Bad Request",
+        "content-type: application/problem+json",
+        f"content-length: {len(body)}",
+        "cache-control: no-store",
+        f"x-request-id: {request_id}",
+        "connection: close",
+    )
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def _drop(_: bytes) -> None:

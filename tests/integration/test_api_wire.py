@@ -118,6 +118,26 @@ def test_what_is_no_request_does_not_replace_the_response_before_it(
         assert answers.lower().count(b"\r\nconnection: close\r\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        ("GET /v1/jobs?q=Gr\u00f6\u00dfe HTTP/1.1", "its URL is invalid"),
+        ("GET http:///v1/jobs HTTP/1.1", "its URL is invalid"),
+        ("GET /v1/jobs HTTP/1.1\r\nName : value", "Invalid header token"),
+        ("GET /v1/jobs HTTP/1.1\r\nName: " + "a" * 700_000, "at most 65,536 bytes"),
+    ],
+)
+def test_a_malformed_request_is_refused_with_a_reason(
+    api_server: ApiServer, line: str, detail: str
+) -> None:
+    answer = ask(api_server.url, line.encode() + b"\r\nHost: h\r\n\r\n")
+    body = json.loads(answer.read())
+    assert (answer.status, body["status"], body["code"]) == (400, 400, "malformed_request")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == body["request_id"]
+    assert detail in body["detail"]
+
+
 def test_a_malformed_body_is_refused_at_once(api_server: ApiServer) -> None:
     with dial(api_server.url) as opened:
         line = "POST /v1/jobs HTTP/1.1"
