@@ -25,6 +25,8 @@ CSV = "text/csv"
 _DAY_MS = 86_400_000
 #: What a spreadsheet takes for a formula.
 _FORMULA = re.compile(r"[=+\-@]")
+#: `q` among the parameters of a media type in `Accept`.
+_WEIGHT = re.compile(r"(?:^|;)\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
 #: What rows can be grouped by, with the column behind it; `tag` is the whole set of tags.
 _COLUMNS: Mapping[str, UsageColumn] = {
     "tenant": UsageColumn.TENANT,
@@ -201,8 +203,13 @@ def _sums(sums: Sums) -> UsageSums:
 
 
 def _wants_csv(headers: Headers) -> bool:
-    accepted = ",".join(headers.getlist("accept")).split(",")
-    return CSV in {one.partition(";")[0].strip().lower() for one in accepted}
+    """Return whether `Accept` names CSV, and JSON with no greater weight (RFC 9110, 12.5.1)."""
+    weights: dict[str, float] = {}
+    for one in ",".join(headers.getlist("accept")).split(","):
+        name, _, parameters = one.partition(";")
+        found = _WEIGHT.search(parameters)
+        weights[name.strip().lower()] = float(found[1]) if found else 1.0
+    return weights.get(CSV, 0.0) > 0 and weights[CSV] >= weights.get("application/json", 0.0)
 
 
 def respond(headers: Headers, report: UsageReport) -> Response:

@@ -158,6 +158,21 @@ def test_without_a_history_a_hundred_days_are_kept(api: ApiServer) -> None:
     assert "no history database" in fault["message"]
 
 
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("application/json, text/csv", "text/csv"),
+        ("application/json;q=0.5, TEXT/CSV; header=present; q=0.9", "text/csv"),
+        ("application/json, text/csv;q=0.1", "application/json"),
+        ("text/csv;q=0", "application/json"),
+        ("*/*", "application/json"),
+    ],
+)
+def test_csv_is_sent_if_json_is_not_preferred(api: ApiServer, accept: str, form: str) -> None:
+    answer = api.client.get("/v1/usage?group_by=day", headers={"accept": accept})
+    assert answer.headers["content-type"].partition(";")[0] == form
+
+
 def test_csv_has_a_header_rows_and_no_formulas(api: ApiServer) -> None:
     for tags in (('=1+1,"x"',), ("@b", "a"), ("plain",)):
         finished(api, *tags)
