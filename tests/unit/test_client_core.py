@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from darkroom import errors
+from darkroom.bulk.prompt_files import read_lines
 from darkroom.commands.generate import GenerateOptions
 from darkroom.models import ImageFacts, job_of
 from darkroom.operations import Operations
@@ -72,6 +74,18 @@ def test_an_input_does_not_replace_the_prompt() -> None:
         job_body("x", {"input": {"prompt": "y"}})
     with pytest.raises(errors.UsageError, match="--input cannot set the prompt"):
         GenerateOptions(input=["prompt=y"]).options()
+
+
+def test_a_parameter_is_given_in_the_input_or_beside_it() -> None:
+    with pytest.raises(errors.InvalidInput, match="/input/seed is given twice"):
+        job_body("x", {"seed": 4, "input": {"seed": 3}})
+    assert job_body("x", {"seed": None, "input": {"seed": 3}})["input"]["seed"] == 3
+
+
+def test_a_line_overrides_an_option_also_in_its_input(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "A", "input": {"seed": 3}}\n{"prompt": "B"}\n')
+    assert [line.body["input"]["seed"] for line in read_lines(file, {"seed": 4})] == [3, 4]
 
 
 def test_the_program_names_fallback_models_next_to_the_input() -> None:

@@ -144,17 +144,19 @@ def usage_query(
 def job_body(prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Build the body of a job: its input, and what stands next to it.
 
-    Raise InvalidInput for an input that is not an object, or has a prompt of its own.
+    Raise InvalidInput for an input that is not an object, or has what also stands beside it.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
     more = chosen.pop("input", {})
     if not isinstance(more, Mapping):
         raise InvalidInput.of([Fault("/input", "must be an object")])
-    if "prompt" in more:
-        raise InvalidInput.of([Fault("/input/prompt", "is given twice: in `input` and beside it")])
     chosen.pop("idempotency_key", None)
     body = {name: chosen.pop(name) for name in sorted(_ENVELOPE & chosen.keys())}
-    return {**body, "input": {"prompt": prompt, **chosen, **more}}
+    beside = {"prompt": prompt, **chosen}
+    if doubled := sorted(beside.keys() & more.keys()):
+        message = "is given twice: in `input` and beside it"
+        raise InvalidInput.of([Fault(f"/input/{name}", message) for name in doubled])
+    return {**body, "input": {**beside, **more}}
 
 
 def batch_body(

@@ -129,7 +129,8 @@ def _merged(defaults: Mapping[str, Any], row: Row) -> dict[str, Any]:
     own, names = row.values or {}, _names(row)
     given = defaults.get("input") or {}
     parameters = {name: value for name, value in given.items() if name not in names}
-    return {**defaults, **own, "input": {**parameters, **(own.get("input") or {})}}
+    options = {name: value for name, value in defaults.items() if name not in names}
+    return {**options, **own, "input": {**parameters, **(own.get("input") or {})}}
 
 
 def _names(row: Row) -> set[str]:

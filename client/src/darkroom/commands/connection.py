@@ -39,6 +39,8 @@ def pairs(
         name, equals, value = one.partition("=")
         if not name or not equals:
             wrong.append(f"{option} needs name=value, such as {example}, and not {one}.")
+        elif name in found:
+            wrong.append(f"{option} {name} is given more than once: give it once.")
         found[name] = value
     if wrong:
         raise UsageError("\n".join(wrong))
