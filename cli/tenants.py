@@ -240,6 +240,7 @@ def create_key(
     scopes: Annotated[
         list[str] | None,
         cyclopts.Parameter(
+            negative="",
             consume_multiple=True,
             help="Default: jobs:write and jobs:read.",
         ),
@@ -314,6 +315,7 @@ def create_ops_key(
     scopes: Annotated[
         list[str] | None,
         cyclopts.Parameter(
+            negative="",
             consume_multiple=True,
             help="Default: ops:read and ops:write. A key with only ops:read is read-only.",
         ),
@@ -372,7 +374,7 @@ def rotate_image_urls(*, overlap_seconds: int = 604_800, json: Json = False) -> 
 
 def _key(scopes: list[str] | None, label: str, expires_at: str | None) -> dict[str, object]:
     options: dict[str, object] = {"label": label, "expires_at": expires_at}
-    return options | {"scopes": scopes} if scopes else options
+    return options if scopes is None else options | {"scopes": scopes}
 
 
 def _rotation(grace_seconds: int | None, expires_at: str | None) -> dict[str, object]:

@@ -204,6 +204,8 @@ def test_a_tenant_is_deleted_once_its_name_is_repeated(
         ("ops-keys rotate 000000000000", "There is no such key."),
         ("ops-keys revoke 000000000000", "There is no ops key 000000000000."),
         ("keys create shop --scopes jobs:all", "--scopes must be one of"),
+        ("keys create shop --scopes", "--scopes names no scope."),
+        ("ops-keys create --scopes", "--scopes names no scope."),
         ("keys create shop --label \udcff", "--label is not valid Unicode"),
         (
             "keys create shop --expires-at 2020-01-01T00:00:00Z",
