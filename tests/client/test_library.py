@@ -1,8 +1,13 @@
 """The client against a running service, as its README tells."""
 
 import re
+import subprocess
+import sys
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
 import pytest
 from PIL import Image
@@ -35,6 +40,43 @@ def test_the_examples_of_the_readme_run(at_home: Path, sandbox: Sandbox) -> None
             opened.verify()
             extension = "jpg" if opened.format == "JPEG" else str(opened.format).lower()
             assert image.suffix == f".{extension}"
+
+
+_FORK = """
+import os, sys, darkroom
+client = darkroom.Client(sys.argv[1], "dk")
+client.jobs.get("before")
+child = os.fork()
+client.jobs.get("after")
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
+class _Remembering(BaseHTTPRequestHandler):
+    """Count the requests of each connection."""
+
+    protocol_version = "HTTP/1.1"
+    requests: ClassVar[Counter[object]] = Counter()
+
+    def do_GET(self) -> None:
+        """Return a job."""
+        self.requests[self.client_address] += 1
+        body = b'{"id": "job_1", "status": "queued", "input": {"prompt": "x"}, "image": null}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_a_process_and_its_fork_share_no_connection() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Remembering) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        subprocess.run([sys.executable, "-c", _FORK, url], check=True, timeout=60)
+        server.shutdown()
+    assert sorted(_Remembering.requests.values()) == [1, 2]
 
 
 def test_the_same_key_and_words_ask_for_one_job(client: darkroom.Client) -> None:

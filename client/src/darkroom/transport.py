@@ -1,6 +1,7 @@
 """The two transports: they send the requests of an operation and return the replies."""
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -33,12 +34,18 @@ class Transport:
         proxy = None if transport else find_proxy(httpx.URL(config.url))
         self._source = _source(config, proxy)
         self._timeout_seconds = timeout_seconds
-        with _readable_certificates():
-            self._client = httpx.Client(
+
+        def build() -> httpx.Client:
+            return httpx.Client(
                 base_url=config.url,
                 headers=_headers(config),
                 transport=transport or httpx.HTTPTransport(**_options(connections, proxy)),
             )
+
+        self._build = build
+        with _readable_certificates():
+            self._client = build()
+        self._process = os.getpid()
 
     def run(self, steps: Steps[T]) -> T:
         """Run an operation to its result."""
@@ -65,6 +72,8 @@ class Transport:
     def _send(self, request: Request) -> Reply:
         if request.after_seconds:
             time.sleep(request.after_seconds)
+        if self._process != os.getpid():  # after a fork, two processes would share connections
+            self._client, self._process = self._build(), os.getpid()
         spelled = _spelled(request, self._timeout_seconds)
         try:
             answer = self._client.request(**spelled)
