@@ -13,7 +13,7 @@ from darkroom.bulk.prompt_files import read_lines
 from darkroom.commands.generate import GenerateOptions
 from darkroom.models import ImageFacts, job_of
 from darkroom.operations import Operations
-from darkroom.options import batch_body, job_body
+from darkroom.options import batch_body, job_body, key_header
 from darkroom.protocol import Answer, Item, NoAnswer, Reply, Request
 from darkroom.retries import RetryPolicy, retry_after, send_with_retries
 
@@ -110,6 +110,27 @@ def test_a_batch_is_jobs_or_variations_and_not_both() -> None:
     for given, prompt, count in ((["a"], "b", None), (None, "a", None), (None, None, 3)):
         with pytest.raises(ValueError, match="either"):
             batch_body(given, prompt, count, {})
+
+
+@pytest.mark.parametrize(
+    ("jobs", "says"),
+    [
+        ("A gull", "/jobs must be a list"),
+        ({"prompt": "A gull"}, "/jobs must be a list"),
+        (["A gull", None], "/jobs/1 must be a prompt or a job"),
+        ([{"prompt": "x", "idempotency_key": "k"}], "/jobs/0/idempotency_key is an option of the"),
+    ],
+)
+def test_a_batch_that_was_not_meant_is_not_paid_for(jobs: Any, says: str) -> None:
+    with pytest.raises(errors.InvalidInput) as refused:
+        batch_body(jobs, None, None, {})
+    assert str(refused.value).startswith(says)
+
+
+def test_an_empty_idempotency_key_is_refused() -> None:
+    with pytest.raises(errors.InvalidInput, match="/idempotency_key must be 1 to 255"):
+        key_header({"idempotency_key": ""})
+    assert key_header({"idempotency_key": None})
 
 
 def test_a_newer_service_says_more_and_an_older_less() -> None:

@@ -74,6 +74,11 @@ def test_a_line_overrides_the_parameters_of_the_command_and_keeps_the_others(
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
+        (
+            "p.csv",
+            "prompt,idempotency_key\nA,order-1\n",
+            "p.csv, line 2, column `idempotency_key`: is an option of the request",
+        ),
         ("p.xls", "x", "p.xls: prompts are read from .txt, .csv"),
         ("p.txt", "\n \n", "has no prompt in it"),
         ("p.csv", "seed\n7\n", "including `prompt`"),

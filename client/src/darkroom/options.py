@@ -22,6 +22,10 @@ _OPTIONS = {
     "fallback_models": "fallback_model",
 }
 
+#: The option with the key of a request, and why an entry of a batch must not have it.
+KEY = "idempotency_key"
+KEY_FAULT = "is an option of the request, which has one key for all of its jobs"
+
 #: Valid idempotency keys.
 _VISIBLE = re.compile(r"[!-~]{1,255}")
 #: Members of a job next to `input`; everything else is a parameter of the model.
@@ -150,7 +154,7 @@ def job_body(prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
     more = chosen.pop("input", {})
     if not isinstance(more, Mapping):
         raise InvalidInput.of([Fault("/input", "must be an object")])
-    chosen.pop("idempotency_key", None)
+    chosen.pop(KEY, None)
     body = {name: chosen.pop(name) for name in sorted(_ENVELOPE & chosen.keys())}
     beside = {"prompt": prompt, **chosen}
     if doubled := sorted(beside.keys() & more.keys()):
@@ -171,15 +175,21 @@ def batch_body(
     `input` as in the API.
     """
     if jobs is not None and prompt is None and variations is None:
-        return {"jobs": [_entry(job) for job in jobs]}
+        if isinstance(jobs, str | Mapping):  # each letter or name would be paid for as a prompt
+            raise InvalidInput.of([Fault("/jobs", "must be a list of prompts or jobs")])
+        return {"jobs": [_entry(job, f"/jobs/{number}") for number, job in enumerate(jobs)]}
     if jobs is None and prompt is not None and variations is not None:
         return {**job_body(prompt, options), "variations": variations}
     raise ValueError("A batch is either `jobs`, or a `prompt` with `variations`.")
 
 
-def _entry(job: str | Mapping[str, Any]) -> dict[str, Any]:
+def _entry(job: str | Mapping[str, Any], pointer: str) -> dict[str, Any]:
     if isinstance(job, str):
         return job_body(job, {})
+    if not isinstance(job, Mapping):
+        raise InvalidInput.of([Fault(pointer, "must be a prompt or a job")])
+    if job.get(KEY) is not None:
+        raise InvalidInput.of([Fault(f"{pointer}/{KEY}", KEY_FAULT)])
     if "prompt" not in job:
         return dict(job)
     rest = {name: value for name, value in job.items() if name != "prompt"}
@@ -196,9 +206,10 @@ def key_header(options: Mapping[str, Any]) -> dict[str, str]:
 
     Raise InvalidInput for one that a header cannot carry.
     """
-    key = options.get("idempotency_key") or f"py-{uuid4().hex}"
+    given = options.get(KEY)
+    key = f"py-{uuid4().hex}" if given is None else given
     bare = key.strip() if isinstance(key, str) else ""
     if not _VISIBLE.fullmatch(bare):
         message = "must be 1 to 255 visible ASCII characters"
-        raise InvalidInput.of([Fault("/idempotency_key", message)])
+        raise InvalidInput.of([Fault(f"/{KEY}", message)])
     return {"Idempotency-Key": bare}

@@ -13,7 +13,7 @@ from darkroom.bulk.faults import UNNAMED, LineFault, Source, refuse
 from darkroom.bulk.row import ENTRY, Row, read_json
 from darkroom.bulk.table import read_table
 from darkroom.errors import UsageError
-from darkroom.options import INTEGERS, OBJECTS, job_body
+from darkroom.options import INTEGERS, KEY, KEY_FAULT, OBJECTS, job_body
 
 #: UTF-32 first: its byte order mark starts with that of UTF-16.
 _MARKS = (
@@ -101,6 +101,8 @@ def _faults(row: Row) -> Iterator[LineFault]:
     for name in sorted(OBJECTS & row.values.keys()):
         if not isinstance(row.values[name], Mapping | None):
             yield LineFault(row.number, name, "must be an object")
+    if row.values.get(KEY) is not None:
+        yield LineFault(row.number, KEY, KEY_FAULT)
     yield from _doubled(row.number, row.values)
     if _names_entry(row.values):
         yield LineFault(row.number, f"metadata/{ENTRY}", _TAKEN)
