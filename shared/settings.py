@@ -51,6 +51,9 @@ _RENAMED = {
     "WEBHOOK_DISABLE_SECONDS": "WEBHOOK_DISABLE_AFTER_SECONDS",
 }
 
+#: The most jobs that one worker process runs at once: each has a thread.
+CONCURRENCY_MOST = 1000
+
 #: The longest wait before an attempt of a delivery: a year.
 WAIT_SECONDS_MAX = 31_536_000
 
@@ -440,7 +443,8 @@ class Settings(BaseSettings):
 
     # the life of a job
     concurrency: Annotated[
-        int, Field(gt=0, le=1000, description="Jobs that one worker process runs at once")
+        int,
+        Field(gt=0, le=CONCURRENCY_MOST, description="Jobs that one worker process runs at once"),
     ] = 64
     max_attempts: Annotated[int, Field(gt=0, le=50, description="Attempts before a job fails")] = 5
     lease_seconds: Annotated[

@@ -19,7 +19,13 @@ from sandbox.devstack.process import PortLost
 from sandbox.devstack.supervise import Supervisor
 from sandbox.servers import valkey_program
 from shared.errors import InvalidSettings
-from shared.settings import Settings, inherited_environment, load_settings, missing
+from shared.settings import (
+    CONCURRENCY_MOST,
+    Settings,
+    inherited_environment,
+    load_settings,
+    missing,
+)
 
 PORTS_FILE = "ports.json"
 #: The exit code after a second interrupt, without a clean stop.
@@ -28,6 +34,8 @@ INTERRUPTED = 130
 RETRY_SECONDS = 1.0
 #: How often the ports are chosen before the start is given up.
 PORT_CHOICES = 10
+#: The most generate workers on one machine; each is a process of some 100 MB.
+WORKERS_MOST = 64
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 #: Creates the first tenant in the Redis at a URL, and returns its keys.
@@ -80,9 +88,12 @@ def _check(options: StackOptions, settings: Settings) -> None:
     faults = missing(settings, "onemin_api_key") if options.provider == "1min" else []
     if options.port is not None and options.port not in ports.NUMBERS:
         faults.append(f"--port {options.port} is not a port: use a number from 1 to 65535.")
-    for option, number in (("--workers", options.workers), ("--concurrency", options.concurrency)):
-        if number is not None and number < 1:
-            faults.append(f"{option} {number} is too small: use at least 1.")
+    for option, number, most in (
+        ("--workers", options.workers, WORKERS_MOST),
+        ("--concurrency", options.concurrency, CONCURRENCY_MOST),
+    ):
+        if number is not None and not 1 <= number <= most:
+            faults.append(f"{option} {number} is not possible: use a number from 1 to {most}.")
     if faults:
         raise InvalidSettings("\n".join(faults))
 

@@ -173,8 +173,13 @@ def test_every_option_that_cannot_be_is_named(tmp_path: Path) -> None:
     assert refused("--data", data, *options).splitlines() == [
         "DARKROOM_ONEMIN_API_KEY is missing.",
         "--port 0 is not a port: use a number from 1 to 65535.",
-        "--workers 0 is too small: use at least 1.",
-        "--concurrency -1 is too small: use at least 1.",
+        "--workers 0 is not possible: use a number from 1 to 64.",
+        "--concurrency -1 is not possible: use a number from 1 to 1000.",
+    ]
+    too_many = ("--workers", "65", "--concurrency", "1001")
+    assert refused("--data", data, *too_many).splitlines() == [
+        "--workers 65 is not possible: use a number from 1 to 64.",
+        "--concurrency 1001 is not possible: use a number from 1 to 1000.",
     ]
 
 
