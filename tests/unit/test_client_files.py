@@ -47,6 +47,14 @@ def test_a_table_has_parameters_in_its_columns(tmp_path: Path) -> None:
     ]
 
 
+def test_a_list_may_be_written_as_json(tmp_path: Path) -> None:
+    text = 'prompt,tags\nA,"[""a"", ""b""]"\nB,"[draft], c"\n'
+    assert [body["tags"] for _, body in read(tmp_path / "p.csv", text)] == [
+        ["a", "b"],
+        ["[draft]", "c"],
+    ]
+
+
 def test_objects_may_be_written_as_the_api_has_them(tmp_path: Path) -> None:
     text = '{"prompt": "a", "seed": 1}\n{"input": {"prompt": "b", "seed": 2}, "tags": ["t"]}\n'
     assert read(tmp_path / "p.jsonl", text) == [
@@ -74,6 +82,11 @@ def test_a_line_overrides_the_parameters_of_the_command_and_keeps_the_others(
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
+        (
+            "p.csv",
+            "prompt,tags\nA,\"['a', 'b']\"\n",
+            "p.csv, line 2, column `tags`: must be written a, b or [",
+        ),
         (
             "p.csv",
             "prompt,idempotency_key\nA,order-1\n",

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -138,5 +139,16 @@ def _typed(name: str, cell: str) -> object:
             raise ValueError("must be a whole number")
         return int(integer[1])
     if name == "tags" or (name == "fallback_models" and cell != "default"):
-        return [one.strip() for one in cell.split(",")]
+        return _list(cell)
     return read_json(cell) if name in OBJECTS else cell
+
+
+def _list(cell: str) -> list[object]:
+    """Return the members of a cell: `a, b`, or JSON, as scripts write a list."""
+    if not cell.startswith(('["', "['")):
+        return [one.strip() for one in cell.split(",")]
+    try:
+        value = json.loads(cell)
+    except ValueError:
+        raise ValueError('must be written a, b or ["a", "b"]') from None
+    return list(value)
