@@ -104,6 +104,8 @@ def test_an_image_goes_to_a_folder_that_is_made_and_one_that_cannot_be_saved_is_
         (("generate", "--from", "none.csv"), {}, 2, "none.csv cannot be read (No such file"),
         (("generate", "x", "--out", "/proc/none/x.png"), {}, 2, "No image was requested"),
         (("generate", "x", "--variations", "2", "--out", "/proc/none"), {}, 2, "No image was"),
+        (("generate", "x", "--out", "new/" + "a" * 252), {}, 2, "No image was requested"),
+        (("generate", "x", "--out", "a" * 300), {}, 2, "(File name too long). No image was"),
         (("generate", "x", "--out", "/dev/null/x.png"), {}, 2, "/dev/null cannot be written (File"),
         (("doctor", "--stack", "none.json"), {}, 2, "none.json cannot be read (No such file"),
         (("jobs", "show", "job_none"), {}, 3, "There is no such job."),

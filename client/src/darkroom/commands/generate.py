@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from darkroom.commands.output import print_notice
 from darkroom.commands.progress import Bar
 from darkroom.commands.wording import sentence_of
 from darkroom.errors import DarkroomError, JobFailed, NotFound, NotSaved, UsageError
-from darkroom.files import DRAFT
+from darkroom.files import DRAFT, image_path
 from darkroom.options import job_body
 
 _GROUP = Group("Image", sort_key=5)
@@ -168,21 +169,27 @@ def generate(
     return _one(prompt or "", generate_options.options(), out, where)
 
 
-def _make_folder(folder: Path) -> None:
-    """Create the folder for the images before any is paid for; raise UsageError."""
+def _make_folder(folder: Path, file: str = "") -> None:
+    """Create the folder for the images before any is paid for; raise UsageError.
+
+    `file` is the name of the only one, whose extension may be added.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=folder, prefix=DRAFT):
             pass
+        image_path(folder / file, name="", extension=".webp").exists()  # raises if it is too long
     except OSError as error:
-        reason = f"{folder} cannot be written ({error.strerror})"
+        place = folder / file if folder.is_dir() else folder
+        reason = f"{place} cannot be written ({error.strerror})"
         raise UsageError(
-            f"{reason}. No image was requested; choose another folder with --out."
+            f"{reason}. No image was requested; choose another place with --out."
         ) from None
 
 
 def _one(prompt: str, options: dict[str, Any], out: Path, where: Where) -> int:
-    _make_folder(out if out.is_dir() else out.parent)
+    is_folder = os.path.isdir(out)  # noqa: PTH112  the method raises for a name that is too long
+    _make_folder(out if is_folder else out.parent, "" if is_folder else out.name)
     with where.client() as client, Bar(1, as_json=where.json) as bar:
         job = client.submit(prompt, **options)
         try:
