@@ -127,6 +127,12 @@ def test_a_batch_that_was_not_meant_is_not_paid_for(jobs: Any, says: str) -> Non
     assert str(refused.value).startswith(says)
 
 
+@pytest.mark.parametrize("text", ["", ".", "..", "job_1/image"])
+def test_what_would_lead_to_another_path_is_no_id(text: str) -> None:
+    with pytest.raises(errors.NotFound, match="is not an id"):
+        next(operations().get_job(text))
+
+
 def test_an_empty_idempotency_key_is_refused() -> None:
     with pytest.raises(errors.InvalidInput, match="/idempotency_key must be 1 to 255"):
         key_header({"idempotency_key": ""})

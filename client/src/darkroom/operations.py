@@ -375,5 +375,10 @@ def _endpoint_path(endpoint_id: str) -> str:
 
 
 def _step(text: str) -> str:
-    """Encode a path segment; one that is not Unicode is the id of nothing, and stays so."""
+    """Encode an id as a path segment; raise NotFound for one that would lead to another path.
+
+    One that is not Unicode is the id of nothing, and stays so.
+    """
+    if text in {"", ".", ".."} or "/" in text:
+        raise NotFound(f"{text!r} is not an id. Ids are like job_01m8…: copy the whole id.")
     return quote(text, safe="", errors="replace")
