@@ -98,14 +98,8 @@ def _faults(row: Row) -> Iterator[LineFault]:
         return
     for fault in faults_in(row.values):
         yield LineFault(row.number, fault.pointer.removeprefix("/"), fault.message)
-    for name in sorted(OBJECTS & row.values.keys()):
-        if not isinstance(row.values[name], Mapping | None):
-            yield LineFault(row.number, name, "must be an object")
-    if row.values.get(KEY) is not None:
-        yield LineFault(row.number, KEY, KEY_FAULT)
-    yield from _doubled(row.number, row.values)
-    if _names_entry(row.values):
-        yield LineFault(row.number, f"metadata/{ENTRY}", _TAKEN)
+    for name, message in _misplaced(row.values):
+        yield LineFault(row.number, name, message)
     prompt = row.values.get("prompt")
     if prompt is None or (isinstance(prompt, str) and not prompt.strip()):
         yield LineFault(row.number, "", "there is no prompt")
@@ -118,12 +112,19 @@ def _names_entry(values: Mapping[str, Any]) -> bool:
     return isinstance(metadata, Mapping) and ENTRY in metadata
 
 
-def _doubled(number: int, values: Mapping[str, Any]) -> Iterator[LineFault]:
+def _misplaced(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the members that are of the wrong kind, or may not stand where they are."""
+    for name in sorted(OBJECTS & values.keys()):
+        if not isinstance(values[name], Mapping | None):
+            yield name, "must be an object"
+    if values.get(KEY) is not None:
+        yield KEY, KEY_FAULT
     within = values.get("input")
-    doubled = sorted(values.keys() & within.keys()) if isinstance(within, Mapping) else []
-    if doubled:
+    if doubled := sorted(values.keys() & within.keys()) if isinstance(within, Mapping) else []:
         names = ", ".join(f"`{name}`" for name in doubled)
-        yield LineFault(number, "", f"{names} given both in `input` and beside it")
+        yield "", f"{names} given both in `input` and beside it"
+    if _names_entry(values):
+        yield f"metadata/{ENTRY}", _TAKEN
 
 
 def _merged(defaults: Mapping[str, Any], row: Row) -> dict[str, Any]:
