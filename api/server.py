@@ -257,7 +257,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().pause_writing()
         self._watch_stall()
         address = self.client[0] if self.client else ""
-        self.unread.add(self._lingering.transport, str(self.cycle.scope.get(TENANT, address)))
+        answered = self._running or self.cycle
+        self.unread.add(self._lingering.transport, str(answered.scope.get(TENANT, address)))
 
     def resume_writing(self) -> None:
         """Stop that timer."""

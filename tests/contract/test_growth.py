@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -70,24 +71,35 @@ def test_the_benchmark_shows_each_kind_of_call_and_reads_only_queued_jobs(world:
     assert all(world.read(job_id, tenant).rank is not None for job_id, tenant in backlog.jobs)
 
 
-def bytes_a_job(world: World, *, jobs: int, tenants: int) -> tuple[float, float]:
-    """Return the bytes that Redis needs for a queued job, and for one that is done."""
+class Bytes(NamedTuple):
+    """What Redis needs for a job: queued, done, and to recognize the provider's answer to it."""
+
+    queued: float
+    done: float
+    answer: float
+
+
+def bytes_a_job(world: World, *, jobs: int, tenants: int) -> Bytes:
     empty = used(world)
     fill(world, jobs, tenants)
     delete_short_lived_keys(world)
     queued = used(world)
     finish_all(world)
     delete_short_lived_keys(world)
-    return (queued - empty) / jobs, (used(world) - empty) / jobs
+    done = used(world)
+    names = world.client.scan_iter("[{]dr}:answers:*", count=1000)
+    answers = sum(world.client.memory_usage(name, samples=0) or 0 for name in names)
+    return Bytes((queued - empty) / jobs, (done - answers - empty) / jobs, answers / jobs)
 
 
 def test_a_job_takes_little_of_redis_memory(tmp_path: Path) -> None:
     with diskless(tmp_path) as world:
         fill(world, 20, 4)
         finish_all(world)  # the scripts take memory too
-        queued, done = bytes_a_job(world, jobs=600, tenants=4)
-    assert queued <= 1350
-    assert done <= 2050
+        found = bytes_a_job(world, jobs=600, tenants=4)
+    assert found.queued <= 1350
+    assert found.done <= 1950
+    assert found.answer <= 200
 
 
 @pytest.mark.long
@@ -133,8 +145,9 @@ def test_a_hundred_thousand_that_are_done_take_what_the_sizing_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with diskless(tmp_path) as world:
-        queued, done = bytes_a_job(world, jobs=100_000, tenants=100)
+        found = bytes_a_job(world, jobs=100_000, tenants=100)
     with capsys.disabled():
-        print(f"\nbytes a job of 100,000: queued {queued:.0f}, done {done:.0f}")  # noqa: T201
-    assert queued <= 1200
-    assert done <= 1800
+        print(f"\nbytes a job of 100,000: {found}")  # noqa: T201
+    assert found.queued <= 1200
+    assert found.done <= 1850
+    assert found.answer <= 150
