@@ -99,10 +99,12 @@ def redis_url(valkey: RedisServer) -> str:
 
 
 @pytest.fixture
-def empty_redis_url(redis_url: str) -> str:
+def empty_redis_url(redis_url: str) -> Iterator[str]:
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
-    return redis_url
+        yield redis_url
+        # the next test may not work with what is there now, such as data of another schema
+        client.flushall()
 
 
 @pytest.fixture(scope="session")

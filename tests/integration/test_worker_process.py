@@ -450,7 +450,6 @@ def test_data_that_a_newer_version_has_changed_are_not_touched(
     with redis.Redis.from_url(empty_redis_url) as client:
         client.set(keys.schema(), SCHEMA + 1)
         said = refusal(with_keys(empty_redis_url), tmp_path, code=1)
-        client.flushall()
     assert f"The data in this Redis is of schema {SCHEMA + 1}" in said
 
 

@@ -94,10 +94,8 @@ class _Tool(Tool):
         """Run the tool; raise ToolError, listing the known parameters, for an unknown one."""
         properties = self.parameters["properties"]
         if unknown := sorted(arguments.keys() - properties.keys()):
-            raise ToolError(
-                f"{self.name} has no parameter {', '.join(unknown)}. Its parameters are "
-                f"{', '.join(properties)}."
-            )
+            known = f"Its parameters are {', '.join(properties)}." if properties else "It has none."
+            raise ToolError(f"{self.name} has no parameter {', '.join(unknown)}. {known}")
         return await super().run(arguments, *context, **options)
 
 
