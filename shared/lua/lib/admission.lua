@@ -59,7 +59,8 @@ local function rate_fault(ask)
   return fault
 end
 
--- Return the refusal for the budget that cannot pay for the jobs; of several, the one whose period ends last.
+-- Return the refusal for the budget that cannot pay for the jobs; of several, the one whose period ends last. On the
+-- last day of a month, day and month end together: it is the month's.
 local function budget_fault(ask)
   local latest, fault = 0, nil
   for _, budget in ipairs(ask.may.budgets) do
@@ -67,7 +68,7 @@ local function budget_fault(ask)
     local most = budget.limit + credits.EPSILON
     if used and (used + ask.credits > most or used > budget.limit - credits.EPSILON) then
       local ends = clock.period_end(budget.period, ask.now)
-      if ends > latest then
+      if ends > latest or (ends == latest and budget.period == 'month') then
         latest, fault = ends, { 'budget_spent', budgets.describe(budget, ask.now), util.int(ends - ask.now) }
       end
     end
