@@ -17,6 +17,8 @@ from shared.errors import ImageDamaged, ImageTooLarge
 # stderr, and it cannot be disabled for one thread only.
 Image.MAX_IMAGE_PIXELS = None
 
+_WEBP_START, _PNG_START, _JPEG_START = b"RIFF", b"\x89PNG", b"\xff\xd8"
+_PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 #: How much of a WebP's header is read.
 _WEBP_HEAD_BYTES = 30
 #: The longest side of a preview, in pixels, and its WebP quality (0 to 100).
@@ -85,13 +87,20 @@ def make_preview(data: bytes, *, max_pixels: int) -> bytes:
     return written.getvalue()
 
 
-def is_complete(data: bytes) -> bool:
-    """Return whether this begins as an image of an accepted format and ends as one."""
-    if data.startswith(b"\x89PNG"):
-        return data.endswith(b"IEND\xaeB`\x82")
-    if data.startswith(b"\xff\xd8"):
-        return data.endswith(b"\xff\xd9")
-    return is_complete_webp(data)
+def begins_as_image(data: bytes) -> bool:
+    """Return whether this begins as an image of an accepted format."""
+    return data.startswith((_WEBP_START, _PNG_START, _JPEG_START))
+
+
+def is_cut(data: bytes) -> bool:
+    """Return whether the end of such an image is missing.
+
+    Trailing zeros, which encoders may append, are ignored.
+    """
+    if data.startswith(_WEBP_START):
+        return len(data) < little_endian(data[4:8]) + 8
+    end = data[-1024:].rstrip(b"\0")
+    return not end.endswith(_JPEG_END if data.startswith(_JPEG_START) else _PNG_END)
 
 
 def is_complete_webp(data: bytes) -> bool:

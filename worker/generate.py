@@ -91,8 +91,10 @@ def do_next_jobs(context: WorkerContext, most: int = 1) -> None:
 
 def _next(context: WorkerContext, ended: "_Ended | None") -> _Turn | None:
     """Return the job that was claimed when the last one ended; if none was, claim one."""
-    claim = ended.result.next if ended else Closed("", 0)
-    if isinstance(claim, Closed) or ended is None:
+    if ended is None:
+        return _claim(context)
+    claim = ended.result.next
+    if isinstance(claim, Closed):
         return _claim(context)
     if claim is None:
         return None

@@ -20,7 +20,7 @@ from shared.errors import (
     ImageTooLarge,
     JobError,
 )
-from shared.image_files import is_complete
+from shared.image_files import begins_as_image, is_cut
 from shared.net.egress import failure_name
 from shared.net.http_client import build_client
 from shared.net.sockets import Egress
@@ -37,8 +37,6 @@ _EXPIRED = re.compile(rb'(?:<code>|"code"\s*:\s*")[^<"]*expired', re.IGNORECASE)
 _REFUSAL_BYTES = 2000
 #: How web pages, and errors in XML or JSON, begin; no image does.
 _PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*[<{]")
-#: How the images that are accepted begin.
-_IMAGE = re.compile(rb"RIFF|\x89PNG|\xff\xd8")
 #: zlib's name for either of its formats, by the header.
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 #: 203: a proxy of the network passes the image on.
@@ -185,18 +183,19 @@ class Downloader:
                     raise self._too_large()
                 chunks.append(chunk)
         except httpx.HTTPError:
-            if not is_complete(data := b"".join(chunks)):
+            data = b"".join(chunks)
+            if not begins_as_image(data) or is_cut(data):
                 raise
             return data
         return b"".join(chunks)
 
     def _plain(self, data: bytes) -> bytes:
         """Return the image in a response that is labelled as compressed, rightly or wrongly."""
-        if _IMAGE.match(data):
+        if begins_as_image(data):
             return data
         with contextlib.suppress(zlib.error):
             data = zlib.decompressobj(_ZLIB_OR_GZIP).decompress(data, self._max_bytes)
-        if not _IMAGE.match(data):
+        if not begins_as_image(data):
             raise FetchFailed(
                 "The image host compressed its response, which the request does not allow."
             )

@@ -15,6 +15,7 @@ from shared.image_files import (
     KINDS,
     Kind,
     decode,
+    is_cut,
     little_endian,
     open_image,
     refuse_too_many,
@@ -59,17 +60,13 @@ def inspect(data: bytes, expected: Expected, *, max_pixels: int) -> InspectedIma
     canvas = webp_canvas(data)
     refuse_too_many(canvas, max_pixels)
     webp = KINDS["WEBP"]
-    if (
-        _is_plain_webp(data)
-        and not _is_cut(data, webp)
-        and not _is_suspiciously_small(data, canvas)
-    ):
+    if _is_plain_webp(data) and not is_cut(data) and not _is_suspiciously_small(data, canvas):
         warnings = _differences(webp, canvas, expected)
         return InspectedImage(webp.content_type, webp.extension, *canvas, warnings)
     with open_image(data, max_pixels=max_pixels) as image:
         kind = KINDS[_FORMATS.get(str(image.format), str(image.format))]
         warnings = _differences(kind, image.size, expected)
-        if _is_cut(data, kind) or _is_suspiciously_small(data, image.size):
+        if is_cut(data) or _is_suspiciously_small(data, image.size):
             warnings += _decoded_warnings(image)
     return InspectedImage(kind.content_type, kind.extension, image.width, image.height, warnings)
 
@@ -106,14 +103,6 @@ def _differences(kind: Kind, size: tuple[int, int], expected: Expected) -> tuple
 
 def _is_off(found: float, wanted: float | None, tolerance: float) -> bool:
     return wanted is not None and abs(found / wanted - 1) > tolerance
-
-
-def _is_cut(data: bytes, kind: Kind) -> bool:
-    """Return whether the end is missing; trailing zeros, which encoders may append, are ignored."""
-    if kind.extension == "webp":
-        return len(data) < little_endian(data[4:8]) + 8
-    end = data[-1024:].rstrip(b"\0")
-    return not end.endswith(b"\xff\xd9" if kind.extension == "jpg" else b"IEND\xaeB`\x82")
 
 
 def _is_suspiciously_small(data: bytes, size: tuple[int, int]) -> bool:

@@ -86,7 +86,7 @@ def test_an_image_comes_over_whole() -> None:
     ],
     ids=[
         *("aws-chunked", "not gzip", "gzip", "deflate", "text/html", "203"),
-        *("WebP told longer", "PNG told longer", "JPEG told longer"),
+        *("longer WebP announced", "longer PNG announced", "longer JPEG announced"),
     ],
 )
 def test_what_is_an_image_is_not_lost_by_its_headers(script: Script) -> None:

@@ -35,7 +35,7 @@ from tests.integration.loopback import read_request, serving
 from tests.support import lying_storage as lies
 from tests.support.lying_storage import Lie, lying_before
 from tests.support.servers import S3Server, s3_server
-from tests.support.worker_harness import WorkerHarness, at_work
+from tests.support.worker_harness import StopsDuringTheCall, WorkerHarness, at_work
 from worker.generate import do_next_jobs
 from worker.key_pool import KeyPool
 from worker.lifecycle import release_all
@@ -141,16 +141,6 @@ def test_a_job_costs_three_round_trips_after_the_first(harness: WorkerHarness) -
     # claim, start_call, checkpoint, succeed; then the last of these claims the next job
     assert calls() - before == 4 + 3 + 3
     assert {harness.job(job_id).state for job_id in accepted} == {State.SUCCEEDED}
-
-
-class StopsDuringTheCall(threading.Event):
-    """Set from the third look on: after the claim, and after the look before the success."""
-
-    looks = 0
-
-    def is_set(self) -> bool:
-        self.looks += 1
-        return self.looks > 2
 
 
 def test_what_is_claimed_while_a_stop_comes_is_released_and_not_called(

@@ -23,7 +23,7 @@ from shared.store import keys
 from tests.integration.loopback import OK, answering, dripping, read_request, serving, silent
 from tests.support.store import World
 from tests.support.webhook_receiver import WebhookReceiver, receiver
-from tests.support.worker_harness import INPUT, close_context
+from tests.support.worker_harness import INPUT, StopsDuringTheCall, close_context
 from tests.support.worker_process import worker
 from worker.lifecycle import build_context
 from worker.webhook_client import WebhookClient
@@ -110,16 +110,6 @@ def test_a_webhook_arrives_signed_once(post: Post, inbox: WebhookReceiver) -> No
     assert request.headers["content-type"] == "application/json"
     (attempt,) = post.attempts(delivery)
     assert attempt["status"] == 200
-
-
-class StopsDuringTheCall(threading.Event):
-    """Set from the third look on: after the claim, and after the look before the settlement."""
-
-    looks = 0
-
-    def is_set(self) -> bool:
-        self.looks += 1
-        return self.looks > 2
 
 
 def test_what_is_claimed_while_a_stop_comes_is_released_and_not_sent(

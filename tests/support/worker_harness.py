@@ -149,6 +149,16 @@ def close_context(context: WorkerContext) -> None:
         part.close()
 
 
+class StopsDuringTheCall(threading.Event):
+    """Set from the third look on: a stop between a claim and the end of what was claimed."""
+
+    looks = 0
+
+    def is_set(self) -> bool:
+        self.looks += 1
+        return self.looks > 2
+
+
 @contextmanager
 def at_work(context: WorkerContext, *, threads: int = 1) -> Iterator[list[threading.Thread]]:
     """Run one job on each of some threads while the block runs."""

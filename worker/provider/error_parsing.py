@@ -171,7 +171,7 @@ def requested_wait(
 ) -> float | None:
     """Return the seconds that a response asks to wait, by the clock of its sender; at most `most`.
 
-    `headers` are by lower-case name. Their `Date` tells the sender's time: ours may be hours off.
+    `headers` are by lower-case name. Their `Date` has the sender's time: ours may be hours off.
     """
     now = _moment(headers.get("date", "")) or datetime.now(UTC)
     return retry_after(headers.get("retry-after"), now=now, most=most)
