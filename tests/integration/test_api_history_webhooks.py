@@ -1,17 +1,24 @@
 """Webhooks of archived jobs and batches: the log of deliveries, and sending again."""
 
+import asyncio
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
+from api.records import Records
 from sandbox.wait import wait_until
+from shared.store.connection import connect_async
+from shared.store.durability import Replicas
+from shared.store.group_commit import GroupCommitClient
 from tests.integration.test_api_history import ended_batch
 from tests.support.api_server import problem
 from tests.support.delivery_worker import delivering
-from tests.support.history_service import HistoryService, history_service, listed
+from tests.support.history_service import TENANT, HistoryService, history_service, listed
 from tests.support.servers import S3Server
 from tests.support.webhook_receiver import WebhookReceiver
 
@@ -205,6 +212,35 @@ def test_all_that_failed_since_a_time_is_sent_again_from_both(
     assert not any(service.history.is_live(job_id) for job_id in job_ids)
     assert read(service.client, DELIVERIES, status="failed") == []
     assert len(read(service.client, DELIVERIES, status="delivered")) == 5
+
+
+def test_each_request_brings_back_failed_deliveries_that_are_not_back_yet(
+    service: HistoryService, inbox: WebhookReceiver
+) -> None:
+    job_ids = end_with_deliveries(service, inbox)
+    service.archive()
+    world = service.history.world
+
+    async def bring_back_one() -> None:
+        pool = connect_async(world.settings, connections=2)
+        replicas = Replicas.from_settings(world.settings)
+        async with GroupCommitClient(
+            pool, world.scripts, timeout_seconds=20, replicas=replicas
+        ) as committer:
+            with ThreadPoolExecutor(1) as threads:
+                records = Records(
+                    committer,
+                    service.history.reader,
+                    threads,
+                    lambda: time.time() * 1000,
+                    timeout_seconds=20,
+                )
+                await records.bring_back_failed(TENANT, since=0, most=1)
+        await pool.disconnect()
+
+    for expected in (1, 2, 2):
+        asyncio.run(bring_back_one())
+        assert sum(map(service.history.is_live, job_ids)) == expected
 
 
 def test_operators_count_and_send_again_what_failed(
