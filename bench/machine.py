@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from bench import allocator
 from bench.peer_environments import ARQ, PEERS
 from sandbox.servers import s3_program, valkey_program
 
@@ -24,7 +25,10 @@ def describe() -> Mapping[str, str]:
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "load": f"{os.getloadavg()[0]:.1f} when it began",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "servers": f"{_said(valkey_program(), '--version')}; {_said(s3_program(), 'version')}",
+        "servers": (
+            f"{_said(valkey_program(), '--version')} with {allocator.name()}; "
+            f"{_said(s3_program(), 'version')}"
+        ),
         "Darkroom": f"{version('darkroom-service')} with {ours}",
         "peers": "; ".join(_versions(place, names) for place, names in _PEERS.items()),
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import redis
 
+from bench import allocator
 from sandbox.servers import free_port
 from sandbox.subprocesses import Child
 from sandbox.wait import wait_for_http
@@ -58,7 +59,7 @@ class Peer:
 @contextmanager
 def peer(directory: Path, **told: object) -> Iterator[Peer]:
     """Start a peer on a Redis that fsyncs each write, as ours does; `told`: its settings."""
-    with redis_server(directory / "redis") as server:
+    with redis_server(directory / "redis", environment=allocator.preloaded()) as server:
         inherited = inherited_environment()
         environment = {
             "PATH": inherited.get("PATH", ""),

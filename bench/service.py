@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from bench import allocator
 from bench.usage import cpu_seconds, memory_bytes
 from sandbox.devstack import directory, ports
 from sandbox.devstack.keys import s3_keys
@@ -158,10 +159,11 @@ def _plan(place: Path, workers: int, concurrency: int | None, settings: dict[str
 
 
 def _child(part: ProcessSpec, place: Path) -> Child:
+    preloaded = allocator.preloaded() if part.kind is Kind.REDIS else {}
     return Child(
         part.command,
         place / "logs" / f"{part.name}.log",
-        environment=part.environment,
+        environment={**part.environment, **preloaded},
         grace_seconds=part.grace_seconds,
     )
 

@@ -1,4 +1,4 @@
-"""Row 8: a call's cost in Redis, and a job's memory, as the queue grows to a million."""
+"""Row 8: what a caller waits, a call's cost in Redis, and the memory of a job, by queue length."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from bench import allocator
 from bench.claims import by_deliveries, by_tenants
 from bench.results import Goal, Line, Row, must_equal
 from bench.run import Run
 from bench.series import Curves, Point
 from shared.store import keys
-from tests.support.growth import Backlog, Times, fill, used
+from tests.support.growth import Backlog, Callers, Times, api_process, fill, used
 from tests.support.servers import redis_server
 from tests.support.store import World
 
@@ -19,12 +20,17 @@ NUMBER = 8
 TITLE = "costs with a growing queue"
 SMALL = 1_000
 SIZES = (10_000, 100_000, 1_000_000)
-TENANTS = 1_000
+#: As many in the small queue: each of its tenants has enough jobs for a list of 50.
+TENANTS = 20
 #: Rounds of 20 calls of each kind at each size; each round at the small queue too.
 ROUNDS = 100
+#: Rounds in which a caller makes one call of each kind.
+CALLER_ROUNDS = 300
 GOAL = Goal(1.3, 1.1, at_most=True)
 #: What each kind of call, named as its Lua function, is in the report.
 SHOWN = {"accept": "accept", "claim": "claim", "read_job": "read", "find_jobs": "list of 50"}
+#: The same as their callers name them.
+CALLED = {"POST": "accept", "claim": "claim", "GET": "read", "list": "list of 50"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Growth:
     """The ratio of each kind of call at the largest queue, ratios by size, and bytes per job."""
 
     at_last: Mapping[str, Sequence[float]]
+    waited: Mapping[str, Sequence[float]]
     by_size: Mapping[str, Sequence[Point]]
     bytes_a_job: float
 
@@ -49,8 +56,12 @@ def measure(run: Run) -> Row:
             "a webhook": by_deliveries(few, (100, 1_000, 10_000)),
         }
     lines = [
-        Line(NUMBER, f"{shown}, 1,000,000 ÷ 1,000", "", _thirds(growth.at_last[name]), GOAL)
-        for name, shown in SHOWN.items()
+        Line(NUMBER, f"{shown}, {what}, 1,000,000 ÷ 1,000", "", _thirds(ratios[name]), GOAL)
+        for what, ratios, names in (
+            ("as a caller waits", growth.waited, CALLED),
+            ("in Redis", growth.at_last, SHOWN),
+        )
+        for name, shown in names.items()
     ]
     used_up = [growth.bytes_a_job]
     lines.append(
@@ -67,17 +78,35 @@ def _grow(run: Run, few: World, many: World) -> Growth:
     by_size: dict[str, list[Point]] = {name: [(SMALL, 1.0)] for name in SHOWN}
     large = Backlog(many, jobs=SMALL, tenants=TENANTS)
     rounds: Mapping[str, Sequence[float]] = {}
+    waited: Mapping[str, Sequence[float]] = {}
     per_job = 0.0
     for size in SIZES:
         large.jobs += fill(many, size - len(large.jobs), TENANTS)
         per_job = (used(many) - empty) / size
-        rounds = _compared(Backlog(few, jobs=SMALL, tenants=4), large)
+        small = Backlog(few, jobs=SMALL, tenants=TENANTS)
+        rounds = _compared(small, large)
         for name in SHOWN:
             by_size[name].append((size, median(rounds[name])))
         told = ", ".join(f"{shown} {median(rounds[name]):.2f}" for name, shown in SHOWN.items())
         run.say(f"  {size:,} queued: {told}, {per_job:,.0f} bytes a job")
+        if size == SIZES[-1]:
+            waited = _waited(run, small, large)
         few.client.flushall()
-    return Growth(rounds, by_size, per_job)
+    return Growth(rounds, waited, by_size, per_job)
+
+
+def _waited(run: Run, small: Backlog, large: Backlog) -> Mapping[str, Sequence[float]]:
+    """Let a caller of an API process ask both in turns; return the ratio of each kind of call."""
+    with ExitStack() as stack:
+        few, many = (
+            Callers(one, stack.enter_context(api_process(one.world, run.directory / f"{name}.log")))
+            for name, one in (("few", small), ("many", large))
+        )
+        for number in range(CALLER_ROUNDS):
+            # each is first in every other round: whoever is first waits for processes to wake
+            for one in (few, many)[:: 1 if number % 2 == 0 else -1]:
+                one.round()
+    return _ratios(few.times(), many.times())
 
 
 def _thirds(values: Sequence[float]) -> list[float]:
@@ -88,7 +117,7 @@ def _thirds(values: Sequence[float]) -> list[float]:
 
 def _drawn(growth: Growth, claims: Mapping[str, Sequence[Point]]) -> list[Curves]:
     title = "Time in Redis, against a queue of 1,000"
-    across = "jobs queued, of 1,000 tenants"
+    across = f"jobs queued, of {TENANTS} tenants"
     lines = {SHOWN[name]: points for name, points in growth.by_size.items()}
     more = "tenants of 10,000 jobs; webhooks that wait"
     return [
@@ -100,24 +129,28 @@ def _drawn(growth: Growth, claims: Mapping[str, Sequence[Point]]) -> list[Curves
 @contextmanager
 def _diskless(place: Path) -> Iterator[World]:
     """Return a world on a Redis without persistence and memory limit: no disk is measured."""
-    with redis_server(place, "--appendonly", "no", "--maxmemory", "0") as server:
+    options = ("--appendonly", "no", "--maxmemory", "0")
+    with redis_server(place, *options, environment=allocator.preloaded()) as server:
         world = World(server.url, max_queue=10**9)
         yield world
         world.close()
 
 
 def _compared(small: Backlog, large: Backlog) -> Mapping[str, Sequence[float]]:
-    """Let both take turns; return the ratio of each kind of call, round by round."""
-    before = {one.kind: len(one.each) for one in large.times()}
+    """Let both take turns; return the ratio of each kind of call, round by round.
+
+    Each finds the processor's cache as the other has left it.
+    """
     for _ in range(ROUNDS):
         small.round()
         large.round()
-    few, many = _by_kind(small.times()), _by_kind(large.times())
+    return _ratios(small.times(), large.times())
+
+
+def _ratios(small: Sequence[Times], large: Sequence[Times]) -> dict[str, list[float]]:
+    """Return the ratio of each kind of call in each round of `small`, the last ones of `large`."""
+    many = {one.kind: one.each for one in large}
     return {
-        kind: [b / a for a, b in zip(few[kind], many[kind][before.get(kind, 0) :], strict=True)]
-        for kind in few
+        few.kind: [b / a for a, b in zip(few.each, many[few.kind][-len(few.each) :], strict=True)]
+        for few in small
     }
-
-
-def _by_kind(times: Sequence[Times]) -> dict[str, Sequence[float]]:
-    return {one.kind: one.each for one in times}
