@@ -13,7 +13,7 @@ WAIT_SECONDS_MAX = 60
 IS_HEAD = "darkroom.is_head"
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 _WAIT = re.compile(r'wait(?:\s*=\s*(?:"([^"]*)"|([^\s;"]*)))?\s*(?:;.*)?', re.IGNORECASE)
-_RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.IGNORECASE)
+_RANGE = re.compile(r"bytes=\s*(\d{0,4000})-(\d{0,4000})\s*", re.IGNORECASE)
 
 
 _BOUNDS: Mapping[str, Mapping[str, int]] = {"Idempotency_Key": {"maxLength": 255}}

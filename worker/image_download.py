@@ -5,7 +5,6 @@ Only allowed hosts, no private addresses, with limits on bytes and total time.
 
 import contextlib
 import re
-import zlib
 from typing import Self
 
 import httpx
@@ -22,7 +21,7 @@ from shared.errors import (
 )
 from shared.image_files import begins_as_image, is_cut
 from shared.net.egress import failure_name
-from shared.net.http_client import build_client
+from shared.net.http_client import build_client, decompressed
 from shared.net.sockets import Egress
 from shared.net.ssrf import AddressGuard, host_matches
 from shared.net.timeouts import deadline
@@ -37,8 +36,6 @@ _EXPIRED = re.compile(rb'(?:<code>|"code"\s*:\s*")[^<"]*expired', re.IGNORECASE)
 _REFUSAL_BYTES = 2000
 #: How web pages, and errors in XML or JSON, begin; no image does.
 _PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*[<{]")
-#: zlib's name for either of its formats, by the header.
-_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 #: 203: a proxy of the network passes the image on.
 _SERVED = frozenset({httpx.codes.OK, httpx.codes.NON_AUTHORITATIVE_INFORMATION})
 _DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -193,8 +190,7 @@ class Downloader:
         """Return the image in a response that is labelled as compressed, rightly or wrongly."""
         if begins_as_image(data):
             return data
-        with contextlib.suppress(zlib.error):
-            data = zlib.decompressobj(_ZLIB_OR_GZIP).decompress(data, self._max_bytes)
+        data = decompressed(data, most=self._max_bytes)
         if not begins_as_image(data):
             raise FetchFailed(
                 "The image host compressed its response, which the request does not allow."

@@ -7,6 +7,7 @@ for the time limits, `shared.net.ssrf` for the guard.
 import contextlib
 import socket
 import ssl
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
@@ -26,6 +27,8 @@ KEEPALIVE_SECONDS = 55.0
 CONNECT_SECONDS = 10.0
 #: A request waits for its end before it is sent, unless it is as long as this.
 COALESCED_BYTES = 16 * 1024
+#: What zlib decompresses: its own format, and gzip's.
+_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 
 
 def build_client(
@@ -110,6 +113,17 @@ class _PlainClient(httpx.Client):
             with contextlib.closing(response):
                 response.read()
         return response
+
+
+def decompressed(data: bytes, *, most: int) -> bytes:
+    """Return at most `most` bytes of what gzip or zlib compressed; other data as it is.
+
+    For responses to requests that allow no compression: their label may be right or wrong.
+    """
+    try:
+        return zlib.decompressobj(_ZLIB_OR_GZIP).decompress(data, most)
+    except zlib.error:
+        return data
 
 
 def open_stream(

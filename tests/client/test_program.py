@@ -349,6 +349,8 @@ def test_usage_is_a_table_json_or_csv(run: Run) -> None:
     assert sum(row["jobs"] for row in found["data"]) == found["total"]["jobs"] > 0
     text = run("usage", "--from", found["from"], "--to", found["to"], "--csv").stdout
     assert text.startswith("day,jobs,calls,credits\r\n")
+    both = run("usage", "--csv", "--json")
+    assert (both.returncode, both.stderr) == (2, "Give either --csv or --json.\n")
     wrong = run("usage", "--from", "yesterday")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "must be a date such as" in wrong.stderr

@@ -51,6 +51,7 @@ def test_a_preference_that_cannot_be_used_is_ignored(written: str) -> None:
         ("bytes=-99", Range(0, 9)),
         ("bytes=5-99", Range(5, 9)),
         ("BYTES=0-1", Range(0, 1)),
+        (f"bytes=2-{'9' * 30}", Range(2, 9)),
     ],
 )
 def test_a_range_is_cut_to_the_body(written: str, expected: Range) -> None:

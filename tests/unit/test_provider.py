@@ -1,5 +1,7 @@
+import gzip
 import json
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -38,7 +40,7 @@ def provider(
     pause: Callable[[float], bool] = lambda _: False,
 ) -> OneMin:
     return OneMin(
-        httpx.Client(transport=httpx.MockTransport(handler)),
+        httpx.Client(transport=httpx.MockTransport(lambda request: unread(handler(request)))),
         base_url="https://api.1min.ai",
         auth_header=auth_header,
         timeout_seconds=timeout_seconds,
@@ -47,9 +49,17 @@ def provider(
     )
 
 
+def unread(reply: httpx.Response) -> httpx.Response:
+    """Return a reply as it comes from a connection: httpx reads those made from bytes at once."""
+    return httpx.Response(reply.status_code, headers=reply.headers, stream=reply.stream)
+
+
 def record_reply(status: str, url: str | None = URL) -> httpx.Response:
     record = {"uuid": "b2c3", "status": status, "temporaryUrl": url}
     return httpx.Response(200, json={"aiRecord": record})
+
+
+RECORD = record_reply("SUCCESS").content
 
 
 def in_turn(*replies: httpx.Response | Exception) -> Handler:
@@ -193,9 +203,35 @@ def test_a_refusal_counts_even_if_its_body_does_not_arrive_whole(
 
 
 def test_a_complete_record_counts_even_if_its_connection_breaks() -> None:
-    reply = broken_off(200, record_reply("SUCCESS").content)
+    reply = broken_off(200, RECORD)
 
     assert provider(in_turn(reply)).generate(REQUEST, key=KEY) == ProviderResult("b2c3", URL)
+
+
+@pytest.mark.parametrize(
+    ("body", "label"),
+    [
+        (RECORD, "gzip"),
+        (RECORD, "br"),
+        (gzip.compress(RECORD), "gzip"),
+        (gzip.compress(RECORD), ""),
+        (zlib.compress(RECORD), "deflate"),
+    ],
+    ids=["plain as gzip", "plain as br", "gzip", "gzip without a label", "deflate"],
+)
+def test_a_reply_is_read_whatever_its_content_encoding_says(body: bytes, label: str) -> None:
+    reply = httpx.Response(
+        200, headers={"Content-Encoding": label}, stream=httpx.ByteStream(body)
+    )
+
+    assert provider(in_turn(reply)).generate(REQUEST, key=KEY) == ProviderResult("b2c3", URL)
+
+
+def test_a_reply_that_decompresses_to_more_than_any_record_is_cut() -> None:
+    bomb = httpx.Response(200, stream=httpx.ByteStream(gzip.compress(bytes(50_000_000))))
+
+    with pytest.raises(UnknownOutcome):
+        provider(in_turn(bomb)).generate(REQUEST, key=KEY)
 
 
 def test_async_mode_tells_the_record_at_once_and_polls_it() -> None:

@@ -207,7 +207,7 @@ def record(**given: object) -> Reply:
     return reply(200, {"aiRecord": {"uuid": "b2c3", "temporaryUrl": URL, **given}})
 
 
-@pytest.mark.parametrize("status", ["SUCCESS", "COMPLETED", "success"])
+@pytest.mark.parametrize("status", ["SUCCESS", "COMPLETED", "success", "ok", "READY"])
 def test_a_success_is_an_answer_with_its_record(status: str) -> None:
     assert read_answer(record(status=status)) == ProviderResult("b2c3", URL)
 
@@ -387,6 +387,8 @@ GOOD = json.dumps({"aiRecord": RECORD})
         {"aiRecord": [RECORD]},
         {"aiRecord": json.dumps(RECORD)},
         {"data": {"aiRecord": RECORD}},
+        {"result": {"aiRecord": RECORD}},
+        [{"aiRecord": RECORD}],
         {"aiRecord": {**RECORD, "temporaryUrl": [URL, "https://storage.1min.ai/2.webp"]}},
         {"aiRecord": {**RECORD, "temporaryUrl": json.dumps([URL])}},
         {"aiRecord": {**RECORD, "temporaryUrl": "images/a.webp"}, "temporaryUrl": URL},
@@ -398,6 +400,7 @@ GOOD = json.dumps({"aiRecord": RECORD})
     ids=[
         *("scheme in capitals", "URL in a list", "status and a blank", "another word"),
         *("record in a list", "record as text", "data around it"),
+        *("result around it", "a list around it"),
         *("two URLs", "URLs as text", "a key instead of the URL", "more behind it"),
         *("6,000 digits", "UTF-16", "NUL"),
     ],

@@ -24,7 +24,7 @@ from shared.errors import (
 )
 from shared.jobs import ProviderResult
 from shared.net.egress import failure_name
-from shared.net.http_client import build_client
+from shared.net.http_client import build_client, decompressed
 from shared.net.sockets import Egress
 from shared.net.timeouts import deadline, remaining
 from shared.settings import Settings
@@ -47,6 +47,8 @@ NO_RECORD = "00000000-0000-0000-0000-000000000000"
 
 #: The list of models that generate images; it needs no key.
 _MODELS = "/models?feature=IMAGE_GENERATOR"
+#: Asks for a response that is not compressed.
+_PLAIN = {"Accept-Encoding": "identity"}
 #: The characters of a key: visible ASCII.
 _SENDABLE = re.compile(r"[!-~]+")
 
@@ -200,7 +202,8 @@ class OneMin:
         """List the models that the provider offers, without a key; raise ProviderDown."""
         with deadline(self._timeout_seconds):
             try:
-                reply = self._exchange(self._client.build_request("GET", self._base_url + _MODELS))
+                asked = self._client.build_request("GET", self._base_url + _MODELS, headers=_PLAIN)
+                reply = self._exchange(asked)
             except httpx.HTTPError as error:
                 raise ProviderDown(f"1min.ai cannot be asked ({failure_name(error)}).") from error
         return read_models(reply)
@@ -328,7 +331,7 @@ class OneMin:
                 "1min.ai shows it."
             )
         value = f"Bearer {key}" if self._auth_header.lower() == "authorization" else key
-        headers = {self._auth_header: value}
+        headers = {self._auth_header: value, **_PLAIN}
         if content is not None:
             headers["Content-Type"] = "application/json"
         return self._client.build_request(
@@ -372,14 +375,15 @@ def _judged(
 def _capped(response: httpx.Response) -> tuple[bytes, bool]:
     """Return the body as far as it comes, and whether the connection brought it to its end.
 
-    The status alone decides most refusals, and a record may be complete before the end.
+    The status alone decides most refusals, and a record may be complete before the end. A
+    compressed body is read although the request allows none, and one that is only labelled so.
     """
     body, is_whole = bytearray(), True
     try:
-        for chunk in response.iter_bytes():
+        for chunk in response.iter_raw():
             body += chunk
             if len(body) > REPLY_BYTES_MAX:
                 break
     except httpx.HTTPError:
         is_whole = False
-    return bytes(body[:REPLY_BYTES_MAX]), is_whole
+    return decompressed(bytes(body[:REPLY_BYTES_MAX]), most=REPLY_BYTES_MAX), is_whole

@@ -134,8 +134,13 @@ def loose(value: object) -> object:
         return value
 
 
+def only(value: object) -> object:
+    """Return the only value of a list; anything else as it is."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
 def parsed(body: bytes) -> dict[str, Any]:
-    """Parse a JSON object; anything else is an empty one.
+    """Parse a JSON object, or the only one of a list; anything else is an empty one.
 
     Characters that JSON forbids do not make a paid answer unreadable.
     """
@@ -143,6 +148,7 @@ def parsed(body: bytes) -> dict[str, Any]:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:
         fields = _leniently(body)
+    fields = only(fields)
     return fields if isinstance(fields, dict) else {}
 
 

@@ -33,6 +33,7 @@ from worker.provider.error_parsing import (
     Reply,
     loose,
     number,
+    only,
     parse_error,
     parsed,
     quote,
@@ -46,7 +47,7 @@ RECORD_ID_CHARACTERS_MAX = 200
 #: Models of the list that are read: ten times as many as were seen.
 MODELS_MAX = 400
 _MODEL_ID = re.compile(r"[!-~]{1,100}")
-DONE = frozenset({"SUCCESS", "SUCCEEDED", "COMPLETED", "DONE", "FINISHED"})
+DONE = frozenset({"SUCCESS", "SUCCEEDED", "COMPLETED", "DONE", "FINISHED", "OK", "READY"})
 FAILED = frozenset({"FAILURE", "FAILED"})
 
 _DEAD_KEY = re.compile(r"api[ -]?key\b.*\b(not active|inactive|deleted|revoked|expired|invalid)")
@@ -157,19 +158,15 @@ def _listed(entry: Mapping[str, Any]) -> ListedModel:
 
 
 def _unwrapped(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the object that holds the record, which may be nested in `data`."""
-    data = body.get("data")
-    return data if "aiRecord" not in body and isinstance(data, dict) else body
+    """Return the object that holds the record, which may be nested in `data` or `result`."""
+    inner = (body.get(name) for name in ("data", "result") if "aiRecord" not in body)
+    return next((one for one in inner if isinstance(one, dict)), body)
 
 
 def _object(value: object) -> Mapping[str, Any] | None:
     """Parse an object that may be JSON inside a string, or the only one of a list."""
-    read = _only(loose(value))
+    read = only(loose(value))
     return read if isinstance(read, dict) else None
-
-
-def _only(value: object) -> object:
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _lookup_error(error: JobError) -> JobError:

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from darkroom.commands.connection import HERE, Where
 from darkroom.commands.exits import DONE
 from darkroom.commands.output import show_json, show_line, show_rows
+from darkroom.errors import UsageError
 
 usage = App(name="usage", help="Show the jobs, calls and estimated credits of a range of days.")
 
@@ -52,6 +53,8 @@ def show(
 
     The default is the present month. The rows add up to the total.
     """
+    if csv and where.json:
+        raise UsageError("Give either --csv or --json.")
     by = group_by.split(",")
     with where.client() as client:
         if csv:
