@@ -67,8 +67,7 @@ def api(
 
 
 def worker(
-    queue: Literal["generate", "deliver"],
-    /,
+    queue: Literal["generate", "deliver"] = "generate",
     *,
     threads: Annotated[int | None, Parameter(validator=Number(gte=1, lte=1000))] = None,
     name: Annotated[str, Parameter(validator=_plain)] = "",

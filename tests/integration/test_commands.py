@@ -20,6 +20,7 @@ from sqlalchemy import insert, inspect, update
 from sqlalchemy.engine import make_url
 
 from cli.admin import PRICES_UNKNOWN
+from darkroom.cli import build
 from shared.api_keys import parse_key
 from shared.history.tables import REVISION, archiver
 from shared.model_catalog import DEFAULT_MODEL
@@ -592,6 +593,16 @@ def test_a_wrong_flag_of_a_process_is_named_and_ends_with_2(
     code, _, said = program.run(*words.split())
     assert code == 2
     assert wrong in said
+
+
+@pytest.mark.parametrize(
+    ("words", "queue"),
+    [("worker deliver", "deliver"), ("worker --queue deliver", "deliver"), ("worker", "generate")],
+)
+def test_a_worker_takes_its_queue_by_place_or_by_name(words: str, queue: str) -> None:
+    _, arguments, _ = build().parse_args(words.split())
+    arguments.apply_defaults()
+    assert arguments.arguments["queue"] == queue
 
 
 def test_a_port_that_is_taken_is_named(program: Program) -> None:

@@ -220,9 +220,7 @@ def test_a_complete_record_counts_even_if_its_connection_breaks() -> None:
     ids=["plain as gzip", "plain as br", "gzip", "gzip without a label", "deflate"],
 )
 def test_a_reply_is_read_whatever_its_content_encoding_says(body: bytes, label: str) -> None:
-    reply = httpx.Response(
-        200, headers={"Content-Encoding": label}, stream=httpx.ByteStream(body)
-    )
+    reply = httpx.Response(200, headers={"Content-Encoding": label}, stream=httpx.ByteStream(body))
 
     assert provider(in_turn(reply)).generate(REQUEST, key=KEY) == ProviderResult("b2c3", URL)
 
