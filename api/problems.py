@@ -25,6 +25,7 @@ from shared.errors import (
     TenantDeleting,
 )
 from shared.logs import log
+from shared.model_catalog import FAULTS_MAX
 from shared.schemas import Count
 
 MEDIA_TYPE = "application/problem+json"
@@ -183,6 +184,7 @@ ADMISSION_ERRORS = (
     "queue_full",
     "deadline_unreachable",
     "redis_full",
+    "model_unavailable",
 )
 #: The problems of creating a job or batch.
 NOT_ACCEPTED = ("job_deleted", "idempotency_key_reused", *ADMISSION_ERRORS, "accept_unknown")
@@ -281,6 +283,8 @@ def invalid(faults: Sequence[FieldError]) -> Problem:
     """Return the problem that names every fault of a request."""
     count = len(faults)
     detail = "The request has one error." if count == 1 else f"The request has {count} errors."
+    if count >= FAULTS_MAX:
+        detail = f"The request has {count} errors or more; these are the first."
     return Problem("invalid_request", detail, errors=faults)
 
 

@@ -37,7 +37,7 @@ Reader = Callable[[str], T]
 #: An RFC 3339 time: date and time to the minute, seconds, and offset.
 _MOMENT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2})"
-    r"(?::([0-9]{2})(?:\.([0-9]{1,30}))?)?([Zz]|[+ -][0-9]{2}:[0-9]{2})"
+    r"(?::([0-9]{2})(?:\.([0-9]+))?)?([Zz]|[+ -][0-9]{2}:[0-9]{2})"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LEAP_SECOND = "60"

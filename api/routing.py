@@ -62,7 +62,8 @@ class Route(APIRoute):
         self.body = next((call for call in _calls(own) if isinstance(call, Body)), None)
         if not _query_names(own):
             needed.append(Depends(refuse_parameters))
-        if self.refuses_members and not self.body and "POST" in (options.get("methods") or ()):
+        changes = not {"POST", "DELETE"}.isdisjoint(options.get("methods") or ())
+        if self.refuses_members and not self.body and changes:
             needed.append(Depends(refuse_members))
         super().__init__(path, endpoint, dependencies=needed, **options)
         #: the scope a key needs; routes without authentication ignore it

@@ -115,7 +115,13 @@ class Job(TypedDict):
     max_attempts: Count
     priority: Priority
     waiting_on: Annotated[WaitingOn | None, Field(description="Why it is not running")]
-    position: Annotated[Count | None, Field(description="How many of your jobs are ahead of it")]
+    position: Annotated[
+        Count | None,
+        Field(
+            description="How many of your jobs are ahead of it; null while it waits for its next "
+            "attempt, or if it comes before all queues"
+        ),
+    ]
     eta_seconds: Annotated[
         float | None,
         Field(description="Estimated seconds until the job starts; null if unknown"),

@@ -119,7 +119,7 @@ class View:
             "bytes": image.bytes,
             "sha256": image.sha256,
             "warnings": list(image.warnings),
-            "expires_at": rfc3339(job.image_expires_at or job.expires_at),
+            "expires_at": rfc3339(job.image_deleted_at or job.image_expires_at or job.expires_at),
             "deleted_at": rfc3339(job.image_deleted_at),
         }
 

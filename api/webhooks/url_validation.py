@@ -143,28 +143,31 @@ def delivery_host(url: str) -> str:
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Validate headers to be sent; raise ValueError."""
+    """Validate headers to be sent; raise ValueError that names every fault."""
+    faults = [_header_fault(name, value) for name, value in headers.items()]
     if len({name.lower() for name in headers}) < len(headers):
-        raise ValueError("contains a header twice")
-    for name, value in headers.items():
-        _check_header(name, value)
+        faults.append("contains a header twice")
+    if found := list(dict.fromkeys(filter(None, faults))):
+        raise ValueError("; ".join(found))
     return dict(headers)
 
 
-def _check_header(name: str, value: str) -> None:
+def _header_fault(name: str, value: str) -> str:
+    """Return what is wrong with a header; '' for nothing."""
     if len(name) > HEADERS_NAME_CHARACTERS or not HEADER_NAME.fullmatch(name):
         # not shown: without its colon, a header with a secret is such a name
-        raise ValueError(
+        return (
             f"has an invalid header name: a name has 1 to {HEADERS_NAME_CHARACTERS} letters, "
             "digits and characters such as - and _, and no spaces"
         )
     if name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIXES):
-        raise ValueError(f"must not set {name}")
+        return f"must not set {name}"
     if len(value) > HEADERS_VALUE_CHARACTERS or not _VALUE.fullmatch(value):
-        raise ValueError(
+        return (
             f"has a value for {name} that is not 0 to {HEADERS_VALUE_CHARACTERS:,} visible ASCII "
             "characters"
         )
+    return ""
 
 
 def to_stored(webhook: Mapping[str, Any]) -> dict[str, Any]:

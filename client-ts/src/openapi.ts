@@ -1144,7 +1144,7 @@ export interface components {
             waiting_on: components["schemas"]["WaitingOn"] | null;
             /**
              * Position
-             * @description How many of your jobs are ahead of it
+             * @description How many of your jobs are ahead of it; null while it waits for its next attempt, or if it comes before all queues
              */
             position: number | null;
             /**

@@ -19,9 +19,9 @@ from shared.store.provider_models import ProviderModels, read_record
 class QueuedJob:
     """A job and why it waits.
 
-    `rank` counts from 0 in its own queue (None if it is not ready), `gate` is why it is not
-    claimed: a word of the gate, `tenant_limit`, or '' if it only waits for its turn. `eta_seconds`
-    is the estimated time to its start, if it can be estimated.
+    `rank` counts from 0 in its own queue (None if it is not ready, or comes before all queues),
+    `gate` is why it is not claimed: a word of the gate, `tenant_limit`, or '' if it only waits for
+    its turn. `eta_seconds` is the estimated time to its start, if it can be estimated.
     """
 
     job: Job

@@ -122,12 +122,11 @@ def test_its_tenants_cap_counts_and_lets_others_pass(world: World) -> None:
     assert_true(world)
 
 
-def test_it_can_be_canceled_and_tells_where_it_stands(world: World) -> None:
+def test_it_can_be_canceled(world: World) -> None:
     first, second = world.accept(), world.accept()
     held = [world.call(world.claim()), world.call(world.claim())]
     for one in held:
         lose(world, one)
-    assert [world.read(one).rank for one in (first, second)] == [0, 1]
     world.cancel(first)
     assert world.claim().job.id == second
     assert world.try_claim() is None

@@ -190,7 +190,25 @@ def test_what_is_bought_waits_for_nothing_but_its_turn(world: World) -> None:
     world.client.hset(keys.gate(), "paused:generate", "1")
     drain(world, "state", a_second=2)
     queued_job = world.read(job_id)
-    assert (waiting_on(queued_job), queued_job.rank, queued_job.eta_seconds) == ("queue", 0, 0)
+    assert (waiting_on(queued_job), queued_job.eta_seconds) == ("queue", 0)
+
+
+def test_no_position_counts_the_jobs_of_other_tenants(world: World) -> None:
+    """A job that comes before all queues waits behind those of other tenants too."""
+    drain(world, "state", a_second=2)
+    tenants = ("other", "other", "acme")
+    lost, paid = ([world.accept(tenant) for tenant in tenants] for _ in range(2))
+    held = [world.call(world.claim()) for _ in (*lost, *paid)]
+    by_id = {one.job.id: one for one in held}
+    for job_id in lost:
+        world.lose_lease(job_id)
+    assert len(world.rescue().rescued) == len(lost)
+    for job_id in paid:
+        world.retry(world.checkpoint(by_id[job_id]))
+    for first, _, last in (lost, paid):
+        assert world.read(first, "other").rank is None
+        found = world.read(last)
+        assert (found.rank, found.eta_seconds) == (None, 1)
 
 
 def test_what_is_not_queued_waits_for_nothing(world: World) -> None:

@@ -564,6 +564,7 @@ def test_an_image_past_its_retention_is_deleted_and_its_job_kept(
 
         after = service.job(job_id)
         assert after["image"]["deleted_at"] is not None
+        assert after["image"]["expires_at"] == after["image"]["deleted_at"]
         assert after["version"] == before["version"] + 1
         same = {"image": None, "version": 0}
         assert {**after, **same} == {**before, **same}

@@ -50,6 +50,24 @@ def test_a_member_that_an_operation_does_not_have_is_not_ignored(
         assert api_server.client.post(path, content=empty).status_code in {200, 202, 409}
 
 
+@pytest.mark.parametrize("path", ["jobs/{id}", "webhooks/endpoints/end_1"])
+def test_a_deletion_does_not_ignore_members_either(api_server: ApiServer, path: str) -> None:
+    job = api_server.client.post("/v1/jobs", json=PROMPT).json()["id"]
+    api_server.client.post(f"/v1/jobs/{job}/cancel")
+    url = f"/v1/{path.format(id=job)}"
+    answer = api_server.client.request("DELETE", url, json={"dry_run": True})
+    assert pointers(answer) == {"/dry_run"}
+    assert api_server.client.get(f"/v1/jobs/{job}").status_code == 200
+    assert api_server.client.request("DELETE", url, json={}).status_code in {204, 404}
+
+
+def test_more_faults_than_are_named_are_not_counted_as_all(api_server: ApiServer) -> None:
+    wrong = {**PROMPT, **{f"unknown_{number}": 1 for number in range(130)}}
+    body = problem(api_server.client.post("/v1/jobs", json=wrong), 422, "invalid_request")
+    assert len(body["errors"]) == 100
+    assert body["detail"] == "The request has 100 errors or more; these are the first."
+
+
 def test_an_accepted_job_is_shown_with_every_parameter(api_server: ApiServer) -> None:
     answer = api_server.client.post(
         "/v1/jobs",

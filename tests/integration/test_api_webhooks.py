@@ -143,6 +143,10 @@ def test_bad_bodies_name_every_fault(api_server: ApiServer) -> None:
     assert sent("endpoints", {"url": "http://\uff11\uff12\uff17.0.0.2/"}) == {"/url"}
     bad = {"url": "ftp://x", "headers": {"Webhook-Id": "x"}, "payload": "all", "events": []}
     assert sent("test", bad) == {"/url", "/headers", "/payload", "/events"}
+    three = {"url": "https://example.com/", "headers": {"Host": "x", "Webhook-Id": "y", "B d": "z"}}
+    (fault,) = api_server.client.post("/v1/webhooks/test", json=three).json()["errors"]
+    for said in ("must not set Host", "must not set Webhook-Id", "has an invalid header name"):
+        assert said in fault["message"]
 
 
 def test_bodies_are_read_however_programs_write_them(api_server: ApiServer) -> None:

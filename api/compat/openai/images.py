@@ -77,7 +77,7 @@ class _ImagesQuery(QueryModel):
     response_description="All images that were asked for",
     responses=problems(
         *("content_rejected", "image_rejected", "image_missing", "image_failed", "image_damaged"),
-        *("image_pending", "storage_down", "model_unavailable"),
+        *("image_pending", "storage_down"),
         *BODY,
         *NOT_ACCEPTED,
         shape=SHAPE,

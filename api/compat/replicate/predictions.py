@@ -47,9 +47,7 @@ _CREATING: dict[str, Any] = {
     "response_description": "Accepted, or final if the response was held",
     "responses": {
         202: {"description": "Not final after the wait", "model": Prediction},
-        **problems(
-            *("not_found", "model_unavailable", "image_damaged"), *BODY, *NOT_ACCEPTED, shape=SHAPE
-        ),
+        **problems(*("not_found", "image_damaged"), *BODY, *NOT_ACCEPTED, shape=SHAPE),
     },
     "openapi_extra": reads_headers(
         Idempotency_Key="The same key and body make the same jobs, within 24 hours",

@@ -72,8 +72,6 @@ end
 -- Return how many ready jobs come before this one (nil if it is not ready itself), and for how many milliseconds at
 -- least its model's rate delays it.
 local function position_of(id, job, now, wait_state)
-  if job.isolated then return redis.call('ZRANK', queue.jobs.isolated, id), 0 end
-  if job.answer then return redis.call('ZRANK', queue.jobs.paid, id), 0 end
   local ready = queue.ready_key(queue.jobs, job.tenant, job.model)
   local own = own_rank(id, ready, wait_state)
   if not own then return nil, 0 end
@@ -94,19 +92,28 @@ function M.eta(wait_state, rank, now, since, least)
   return rate and math.max(math.floor(rank / rate), least)
 end
 
--- Return a job's rank (-1: not ready), why it is not claimed ('': it only waits for its turn), and in how many
--- milliseconds it will be (-1: unknown). `wait_states` caches the state by tenant and model.
+-- Return in how many milliseconds a job is claimed that comes before all groups (-1: unknown).
+local function eta_before_groups(id, job, now, since, held)
+  local rank = redis.call('ZRANK', job.isolated and queue.jobs.isolated or queue.jobs.paid, id)
+  local all = { held = held, throughput = redis.call('HGET', queue.jobs.state, 'throughput') }
+  return rank and M.eta(all, rank, now, since, 0) or -1
+end
+
+-- Return a job's rank, why it is not claimed ('': it only waits for its turn), and in how many milliseconds it will be
+-- (-1: unknown). The rank is -1 for a job that is not ready, or that comes before all groups: there, it would count the
+-- jobs of other tenants. `wait_states` caches the state by tenant and model.
 function M.position(id, job, now, wait_states)
   if job.state ~= 'queued' then return -1, '', -1 end
   if job.due then return -1, '', math.max(job.due - now, 0) end
   local since = tonumber(job.enqueued or job.created)
-  local wait_state
-  if job.answer then -- neither the record nor the tenant's limits matter
-    wait_state = { reason = '', throughput = redis.call('HGET', queue.jobs.state, 'throughput') }
-  else
+  local wait_state = { reason = '' } -- for a job with an answer, neither the gate nor the tenant's limits matter
+  if not job.answer then
     local whose = job.tenant .. ' ' .. job.model
     wait_state = wait_states[whose] or M.wait_state(job.tenant, now, limits.load(job.tenant, ''), job.model)
     wait_states[whose] = wait_state
+  end
+  if job.isolated or job.answer then
+    return -1, wait_state.reason, eta_before_groups(id, job, now, since, wait_state.held)
   end
   local rank, least = position_of(id, job, now, wait_state)
   return rank or -1, wait_state.reason, rank and M.eta(wait_state, rank, now, since, least) or -1
