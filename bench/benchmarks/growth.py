@@ -103,7 +103,7 @@ def _waited(run: Run, small: Backlog, large: Backlog) -> Mapping[str, Sequence[f
             for name, one in (("few", small), ("many", large))
         )
         for number in range(CALLER_ROUNDS):
-            # each is first in every other round: whoever is first waits for processes to wake
+            # each is first in every other round: the first one waits for processes to wake
             for one in (few, many)[:: 1 if number % 2 == 0 else -1]:
                 one.round()
     return _ratios(few.times(), many.times())
